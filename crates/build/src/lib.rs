@@ -1,0 +1,1 @@
+//! Build graph, lowering, cache keys, solver, explain.

@@ -1,0 +1,1 @@
+//! One module per verb: build, run, inspect, save, prune. Sequencing only.

@@ -1,0 +1,34 @@
+//! Errors.
+use std::path::PathBuf;
+
+/// Why a layer cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The tar is damaged or hostile.
+    #[error("bad tar at byte {offset}{}: {what}", .path.as_ref().map(|p| format!(" ({})", p.display())).unwrap_or_default())]
+    Tar {
+        /// Offset of the member's header in the tar.
+        offset: u64,
+        /// Name of the member, if it has one.
+        path: Option<PathBuf>,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// The index is damaged.
+    #[error("bad layer index: {0}")]
+    Index(#[from] strata_erofs::ReadError),
+    /// The index cannot be written.
+    #[error("cannot write the layer index: {0}")]
+    WriteIndex(#[from] strata_erofs::WriteError),
+    /// A path does not lead where it should.
+    #[error("{}: {what}", .path.display())]
+    Path {
+        /// The path, inside the layer or stack.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! The index: an EROFS image, then our section of content digests.

@@ -1,0 +1,1 @@
+//! Tar members: ustar, PAX, GNU, sparse. The hot path is our own.

@@ -1,0 +1,66 @@
+//! Platforms: `linux/amd64`, `linux/arm/v7`.
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Operating system and processor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// Go's GOARCH: `amd64`, `arm64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// Go's GOOS: `linux`.
+    #[serde(default)]
+    pub os: String,
+    /// `v7`, `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// Text that is not a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid platform {0:?}: expected os/arch or os/arch/variant")]
+pub struct PlatformError(pub String);
+
+impl Platform {
+    /// The platform this program runs on.
+    pub fn host() -> Self {
+        let (architecture, variant) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", None),
+            "aarch64" => ("arm64", None),
+            "arm" => ("arm", Some("v7".to_owned())),
+            "x86" => ("386", None),
+            other => (other, None),
+        };
+        Self { architecture: architecture.to_owned(), os: "linux".to_owned(), variant }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts[..] {
+            [os, arch] => (os, arch, None),
+            [os, arch, variant] if !variant.is_empty() => (os, arch, Some(variant.to_owned())),
+            _ => return Err(PlatformError(text.to_owned())),
+        };
+        if os.is_empty() || architecture.is_empty() {
+            return Err(PlatformError(text.to_owned()));
+        }
+        let architecture = match architecture {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Ok(Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant })
+    }
+}

@@ -1,0 +1,1 @@
+//! Distribution client. Streams in, streams out; knows no store.

@@ -1,0 +1,1 @@
+//! Mounts, namespaces, cgroups, seccomp, process start and wait, network. The only crate with mount calls.

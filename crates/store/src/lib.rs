@@ -1,0 +1,1 @@
+//! All on-disk state: layers, blobs, image references, containers, cache index, leases, sweep.

@@ -1,0 +1,3 @@
+//! The command line: arguments -> request -> render; exit codes; progress.
+
+fn main() {}
