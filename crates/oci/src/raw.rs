@@ -21,7 +21,8 @@ impl<T: DeserializeOwned> Raw<T> {
 impl<T: serde::Serialize> Raw<T> {
     /// Serialises a new document.
     pub fn new(value: T) -> Self {
-        let bytes = serde_json::to_vec(&value).expect("our own documents have string keys and no fallible parts");
+        let bytes =
+            serde_json::to_vec(&value).expect("our own documents have string keys and no fallible parts");
         Self { digest: Digest::of(&bytes), bytes, value }
     }
 }
