@@ -20,6 +20,14 @@ pub enum LayerError {
     /// The index is damaged.
     #[error("bad layer index: {0}")]
     Index(#[from] strata_erofs::ReadError),
+    /// The index's own section, after the image, is damaged.
+    #[error("bad layer index: content digests at byte {at}: {what}")]
+    Digests {
+        /// Offset of the section.
+        at: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The index cannot be written.
     #[error("cannot write the layer index: {0}")]
     WriteIndex(#[from] strata_erofs::WriteError),
