@@ -1,1 +1,20 @@
-//! One module per verb: build, run, inspect, save, prune. Sequencing only.
+//! What strata does, one module per verb: sequencing only. Layers are `layer`'s and `store`'s business,
+//! processes `runtime`'s, the build graph `build`'s; values pass between them through here.
+//!
+//! Nothing in here prints, reads the environment or ends the process: the command line does.
+
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod build;
+pub mod container;
+mod error;
+pub mod exec;
+pub mod image;
+mod open;
+pub mod run;
+pub mod system;
+pub mod volume;
+
+pub use error::EngineError;
+pub use open::{Engine, EngineOptions, LayerMode, helper_main};

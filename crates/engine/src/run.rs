@@ -1,0 +1,138 @@
+//! `run`: image config and flags become a container (`design.md`, section 8).
+use crate::{Engine, EngineError};
+use std::path::PathBuf;
+
+/// What is asked of `run`.
+#[derive(Clone, Debug, Default)]
+pub struct RunRequest {
+    /// Image name or ID.
+    pub image: String,
+    /// Command, replacing the image's CMD; empty keeps it.
+    pub command: Vec<String>,
+    /// `--entrypoint`: `Some("")` clears the image's.
+    pub entrypoint: Option<String>,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `-d`.
+    pub detach: bool,
+    /// `--rm`.
+    pub remove: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `-t`.
+    pub tty: bool,
+    /// `-e` and `--env-file`, in order: `K=V`; a bare `K` has been looked up by the caller.
+    pub env: Vec<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `-h`.
+    pub hostname: Option<String>,
+    /// `-l`.
+    pub labels: Vec<(String, String)>,
+    /// `-v` and `--mount`.
+    pub mounts: Vec<MountRequest>,
+    /// `--tmpfs`: path and options (`size=64m,mode=1777`).
+    pub tmpfs: Vec<(String, String)>,
+    /// `-p`, as written.
+    pub publish: Vec<String>,
+    /// `-P`.
+    pub publish_all: bool,
+    /// `--network`.
+    pub network: NetworkMode,
+    /// `--add-host`: name and address.
+    pub add_hosts: Vec<(String, String)>,
+    /// `--dns`.
+    pub dns: Vec<String>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--init`.
+    pub init: bool,
+    /// `--cap-add`.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt`, as written.
+    pub security_opt: Vec<String>,
+    /// `-m`, bytes.
+    pub memory: Option<u64>,
+    /// `--pids-limit`.
+    pub pids_limit: Option<i64>,
+    /// `--cpus`.
+    pub cpus: Option<f64>,
+    /// `--shm-size`, bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`: name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// `--stop-signal`.
+    pub stop_signal: Option<String>,
+    /// `--stop-timeout`, seconds.
+    pub stop_timeout: Option<u32>,
+    /// `--cidfile`.
+    pub cidfile: Option<PathBuf>,
+}
+
+/// `-v` or `--mount`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRequest {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Where: absolute.
+    pub target: String,
+    /// `ro`.
+    pub read_only: bool,
+    /// `nocopy`: an empty volume is not filled from the image.
+    pub no_copy: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A host path; made as a directory if missing when `create` (`-v`), an error otherwise (`--mount`).
+    Bind {
+        /// Host path, absolute.
+        path: PathBuf,
+        /// Make it.
+        create: bool,
+    },
+    /// A named volume, made on first use.
+    Volume(String),
+    /// A new anonymous volume.
+    Anonymous,
+    /// Memory: options as `--tmpfs` takes them.
+    Tmpfs(String),
+}
+
+/// `--network`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// The default bridge.
+    #[default]
+    Bridge,
+    /// The host's own network.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+/// How `run` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// Detached: the container's ID.
+    Started(String),
+    /// In the foreground: the container's exit code.
+    Exited(u8),
+}
+
+impl Engine {
+    /// Creates and starts a container. In the foreground the calling process' standard streams are the
+    /// container's until it ends. `notify` gets warnings (a clamped ulimit, a missing host port).
+    pub fn run(&self, _request: &RunRequest, _notify: &mut dyn FnMut(&str)) -> Result<RunOutcome, EngineError> {
+        todo!()
+    }
+}
