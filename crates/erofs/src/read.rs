@@ -81,6 +81,10 @@ impl<B: AsRef<[u8]>> Image<B> {
     pub fn length(&self) -> u64 {
         todo!()
     }
+    /// The bytes it was opened from, what follows the image included.
+    pub fn bytes(&self) -> &[u8] {
+        self._bytes.as_ref()
+    }
     /// The root directory.
     pub fn root(&self) -> Nid {
         todo!()
