@@ -1,1 +1,34 @@
-//! Build graph, lowering, cache keys, solver, explain.
+//! From a Dockerfile to an image: stages, lowering, cache keys, solver, explain.
+//!
+//! Nothing here touches a file, a mount or a process. A build is a pipeline of typed phases:
+//!
+//! 1. [`strata_dockerfile::Dockerfile`] and [`BuildOptions`] give the stages that the target needs;
+//! 2. those are *lowered*: metadata instructions edit an image config, RUN, COPY, ADD and WORKDIR become steps with
+//!    an [`ExecOp`] or a [`FileOp`];
+//! 3. the steps are *solved*: looked up in the [`CacheIndex`] from the target backwards, and what is missing is
+//!    done by the [`Worker`];
+//! 4. the image config is written when every layer has its DiffId.
+//!
+//! The exact rules are `spec/build.md`; cache keys are its section 4.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod cache;
+mod error;
+mod event;
+mod op;
+mod options;
+mod worker;
+
+pub use builder::{Builder, Built};
+pub use cache::{
+    CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
+};
+pub use error::{BuildError, BuildErrorKind};
+pub use event::{Event, EventSink, Reason, StepId, StepInfo, Stream};
+pub use op::{
+    CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
+};
+pub use options::{BuildOptions, NamedContext, NoCache};
+pub use worker::{Base, CommittedLayer, Detail, ExecError, Layer, Origin, Selected, Worker, WorkerError};

@@ -67,7 +67,7 @@ fn refusals_are_dockers_sentences() {
     assert_eq!(refused(&format!("a@sha512:{HEX}{HEX}")), "unsupported digest algorithm");
     assert_eq!(refused(&format!("a@sha256:{}", &HEX[1..])), "invalid checksum digest length");
     assert_eq!(
-        refused(&"a/".repeat(130).trim_end_matches('/').to_owned()),
+        refused("a/".repeat(130).trim_end_matches('/')),
         "repository name must not be more than 255 characters"
     );
 }

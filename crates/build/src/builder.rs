@@ -1,0 +1,42 @@
+//! The entry: one build from options to image.
+use crate::{BuildError, BuildOptions, CacheIndex, CommittedLayer, EventSink, Worker};
+use jiff::Timestamp;
+use std::sync::atomic::AtomicBool;
+use strata_dockerfile::Dockerfile;
+use strata_oci::{ImageConfig, Raw};
+
+/// What a build works with. Borrowed for one build; holds no state of its own.
+pub struct Builder<'a, W, C> {
+    /// Does real things.
+    pub worker: &'a W,
+    /// Keeps records.
+    pub cache: &'a C,
+    /// Is told what happens.
+    pub events: &'a dyn EventSink,
+    /// Says when a layer was made. `SOURCE_DATE_EPOCH` wins over it.
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// Set from outside to stop the build.
+    pub cancel: &'a AtomicBool,
+}
+
+/// A finished image: all layers are in the store.
+#[derive(Debug)]
+pub struct Built<L> {
+    /// The config; its digest is the image ID.
+    pub config: Raw<ImageConfig>,
+    /// The layers, bottom first, those of the base included.
+    pub layers: Vec<CommittedLayer>,
+    /// Their handles.
+    pub handles: Vec<L>,
+}
+
+impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
+    /// Builds the target. Independent stages run side by side on threads of this call.
+    pub fn build(
+        &self,
+        _dockerfile: &Dockerfile,
+        _options: &BuildOptions,
+    ) -> Result<Built<W::Layer>, BuildError> {
+        todo!()
+    }
+}

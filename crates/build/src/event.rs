@@ -1,0 +1,87 @@
+//! What a build tells while it goes on.
+use std::fmt;
+use std::time::Duration;
+use strata_dockerfile::Span;
+
+/// Number of an instruction within the plan of one build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(pub usize);
+
+/// One instruction of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInfo {
+    /// Its number; FROM, triggers and metadata instructions count too.
+    pub id: StepId,
+    /// Stage, as progress shows it: its name or `stage-N`.
+    pub stage: String,
+    /// `[build 2/4] RUN make`, or the instruction alone when it makes no layer.
+    pub name: String,
+    /// The instruction as written.
+    pub instruction: String,
+    /// Whether it makes a layer (or, for FROM, resolves an image): only such steps have further events.
+    pub layered: bool,
+    /// Where it stands; a trigger's is that of the FROM which brought it.
+    pub span: Span,
+}
+
+/// Which output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Why a step was not taken from the cache, in one line and in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// One line: `ENV VERSION changed from "1" to "2"`.
+    pub summary: String,
+    /// Further lines, the weightiest first: files, words.
+    pub details: Vec<String>,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary)
+    }
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The stages are known, in the order in which they are solved. Sent once, first.
+    Planned(&'a [StepInfo]),
+    /// A step begins.
+    Started(StepId),
+    /// A step's result was already there. Not preceded by `Started`.
+    Cached(StepId),
+    /// A step must run, and an earlier build had it: why it is not the same.
+    Missed(StepId, &'a Reason),
+    /// The process wrote this.
+    Output(StepId, Stream, &'a [u8]),
+    /// A step ended well, after this time.
+    Done(StepId, Duration),
+    /// A step failed; the error follows as the build's result.
+    Failed(StepId, Duration),
+    /// Something worth telling; the spans may be empty.
+    Warning {
+        /// The sentence.
+        message: &'a str,
+        /// Where.
+        span: Option<Span>,
+    },
+}
+
+/// Receives events, from several threads at once. Any `Fn(Event) + Sync` is one.
+pub trait EventSink: Sync {
+    /// Takes one event; must not block for long.
+    fn event(&self, event: Event<'_>);
+}
+
+impl<F: Fn(Event<'_>) + Sync> EventSink for F {
+    fn event(&self, event: Event<'_>) {
+        self(event);
+    }
+}

@@ -1,0 +1,68 @@
+//! What the user asked for besides the Dockerfile.
+use crate::Network;
+use std::collections::BTreeMap;
+use strata_oci::{Platform, Reference};
+
+/// The request of one build.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// `--target`; the last stage when not given.
+    pub target: Option<String>,
+    /// `--build-arg NAME=value`, values already taken from the client's environment where only a name was given.
+    /// `SOURCE_DATE_EPOCH` from that environment belongs here too.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`, applied last.
+    pub labels: BTreeMap<String, String>,
+    /// `--platform`: what is built.
+    pub platform: Platform,
+    /// What builds.
+    pub build_platform: Platform,
+    /// `--no-cache`, `--no-cache-filter`.
+    pub no_cache: NoCache,
+    /// `--build-context`.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// `--network`: for RUNs that do not say.
+    pub network: Network,
+    /// Steps that may run at once; 0 counts as 1.
+    pub jobs: usize,
+    /// What makes this Dockerfile the same one as in an earlier build, for explaining misses: its path, say.
+    pub scope: String,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platform: Platform::host(),
+            build_platform: Platform::host(),
+            no_cache: NoCache::default(),
+            contexts: BTreeMap::new(),
+            network: Network::default(),
+            jobs: 4,
+            scope: String::new(),
+        }
+    }
+}
+
+/// Which steps must not be taken from the cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// None.
+    #[default]
+    Off,
+    /// Every RUN, COPY and ADD.
+    All,
+    /// Those of these stages, by name, in any case.
+    Stages(Vec<String>),
+}
+
+/// A context given with `--build-context`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files: the worker knows them by the context's name.
+    Files,
+    /// `docker-image://`
+    Image(Reference),
+}

@@ -1,0 +1,157 @@
+//! What a build needs done, and the nouns in which it asks for it.
+use crate::{CachedLayer, ExecOp, FileEntry, FileOp, Selection, Stream};
+use std::error::Error;
+use strata_oci::{DiffId, Digest, ImageConfig, ImageId, Platform, Raw, Reference};
+
+/// A layer that exists, or is about to.
+///
+/// A handle is a name, cheap to clone. RUN's layer is a directory when its step ends and is packed into a tar
+/// behind the next steps' backs; until then it has no DiffId. Only the image config and the cache records wait for
+/// that, with [`Layer::committed`].
+pub trait Layer: Clone + Send + Sync {
+    /// Waits until the layer is in the store, durable and named.
+    ///
+    /// May be called from several threads and more than once; a failure is given every time.
+    fn committed(&self) -> Result<CommittedLayer, WorkerError>;
+}
+
+/// A layer in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedLayer {
+    /// Its name.
+    pub diff_id: DiffId,
+    /// Bytes of regular files (design decision 6).
+    pub size: u64,
+}
+
+/// An image that a stage stands on or copies from.
+#[derive(Clone, Debug)]
+pub struct Base<L> {
+    /// Which image the reference meant.
+    pub image_id: ImageId,
+    /// Its config.
+    pub config: Raw<ImageConfig>,
+    /// Its layers, bottom first. Handles only: nothing is fetched for them until a step needs it.
+    pub layers: Vec<L>,
+}
+
+/// Where the files of a COPY, an ADD or a bind mount come from.
+#[derive(Debug)]
+pub enum Origin<'a, L> {
+    /// The context of the build, `.dockerignore` applied.
+    Context,
+    /// A context given with `--build-context`, by that name.
+    Named(&'a str),
+    /// A stage's result or an image: a stack of layers, bottom first.
+    Layers(&'a [L]),
+}
+
+impl<L> Clone for Origin<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Origin<'_, L> {}
+
+/// How much of a selection is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The digest alone: every build asks for it.
+    Digest,
+    /// The digest and the list of files: for the record that explains a later miss.
+    Files,
+}
+
+/// What a [`Selection`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Content digest of everything selected, by `spec/build.md` 4.1: names below the source root, types, modes,
+    /// owners, sizes, contents, link targets, device numbers, xattrs; never times or inodes.
+    pub digest: Digest,
+    /// The files, sorted by path; empty unless [`Detail::Files`] was asked for.
+    pub files: Vec<FileEntry>,
+}
+
+/// Everything real that a build needs. The engine implements it on the store and the runtime; tests on maps.
+///
+/// # Life of a step
+/// `COPY app /srv` of the second build after an edit: the solver calls [`select`](Worker::select) with
+/// [`Detail::Digest`] to compute the step's key, does not find the key in the [`CacheIndex`](crate::CacheIndex), and
+/// calls [`copy`](Worker::copy) with the handles of the layers below. It gets a handle back and goes on at once.
+/// When [`Layer::committed`] answers, the step is recorded. On the third build the key is found, and
+/// [`open`](Worker::open) turns the recorded DiffIds into handles.
+///
+/// All methods are called from several threads at once. A worker that was told to stop answers with
+/// [`WorkerError::Cancelled`] as soon as it can.
+pub trait Worker: Sync {
+    /// Handle of a layer.
+    type Layer: Layer;
+
+    /// Finds an image by reference: manifest and config only.
+    fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Base<Self::Layer>, WorkerError>;
+
+    /// Handles of recorded layers, bottom first; `None` if one of them has left the store.
+    fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<Self::Layer>>, WorkerError>;
+
+    /// Digest of the files that a copy would take. A literal path that does not exist is
+    /// [`WorkerError::NotFound`]; a wildcard that matches nothing is an empty selection.
+    fn select(
+        &self,
+        origin: Origin<'_, Self::Layer>,
+        selection: &Selection,
+        detail: Detail,
+    ) -> Result<Selected, WorkerError>;
+
+    /// Makes a layer on `parents` out of files (COPY, ADD, WORKDIR). For a step with `link` the parents are empty.
+    fn copy(
+        &self,
+        parents: &[Self::Layer],
+        origin: Origin<'_, Self::Layer>,
+        op: &FileOp,
+    ) -> Result<Self::Layer, WorkerError>;
+
+    /// Runs a process on `parents` and gives its layer, possibly not packed yet. Bind mounts and seeds of cache
+    /// mounts name their files by index into `inputs`. Output goes to `output` as it appears.
+    fn exec(
+        &self,
+        parents: &[Self::Layer],
+        inputs: &[Origin<'_, Self::Layer>],
+        op: &ExecOp,
+        output: &(dyn Fn(Stream, &[u8]) + Sync),
+    ) -> Result<Self::Layer, ExecError>;
+}
+
+/// Why something real could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A path that is not in its context, stage or image; absolute within it.
+    #[error("{path:?}: not found")]
+    NotFound {
+        /// The path as BuildKit shows it: `/src`.
+        path: String,
+    },
+    /// The build was told to stop.
+    #[error("canceled")]
+    Cancelled,
+    /// Anything else: the source is the engine's own error.
+    #[error(transparent)]
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+/// Why a RUN failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The process ended with this code (128 + n for signal n).
+    #[error("exit code: {0}")]
+    Exit(i32),
+    /// The process was not started: unknown user, no such program.
+    #[error("{0}")]
+    Start(String),
+    /// A secret or an SSH agent that the instruction requires was not given: `secret tok: not found`.
+    #[error("{0}")]
+    Required(String),
+    /// Something below failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
