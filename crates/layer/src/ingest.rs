@@ -21,6 +21,10 @@ impl Default for Limits {
 
 /// Copies an uncompressed tar of any dialect byte for byte from `tar` to `out`, hashing and indexing it on the
 /// way. Reads to the end of input, so that trailing bytes belong to the DiffId as they do for Docker.
-pub fn ingest(_tar: &mut dyn Read, _out: &mut dyn Write, _limits: &Limits) -> Result<(LayerInfo, Contents), LayerError> {
+pub fn ingest(
+    _tar: &mut dyn Read,
+    _out: &mut dyn Write,
+    _limits: &Limits,
+) -> Result<(LayerInfo, Contents), LayerError> {
     todo!()
 }

@@ -18,8 +18,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod compression;
 mod builder;
+pub mod compression;
 mod contents;
 mod error;
 mod index;
@@ -29,6 +29,8 @@ pub mod mount;
 mod pack;
 mod stack;
 pub mod tar;
+mod unpack;
+mod xattr;
 
 pub use builder::LayerBuilder;
 pub use contents::Contents;
