@@ -1,0 +1,306 @@
+//! The commands and the flags they share.
+
+use crate::commands;
+use crate::failure::{Failure, Outcome};
+use clap::{Args, Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+use strata_engine::{Engine, EngineOptions, LayerMode};
+
+/// Builds, stores, shows, moves and runs layered container images.
+#[derive(Parser, Debug)]
+#[command(name = "strata", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// Directory that holds everything: layers, images, containers
+    /// [default: /var/lib/strata, or $XDG_DATA_HOME/strata for an ordinary user]
+    #[arg(long, global = true, env = "STRATA_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Directory for locks and sockets that need not survive a reboot
+    #[arg(long, global = true, env = "STRATA_RUN", value_name = "DIR", hide = true)]
+    run_dir: Option<PathBuf>,
+    /// How layers are shown to containers: mounted in place (erofs) or unpacked (tree) [default: what works]
+    #[arg(long, global = true, env = "STRATA_LAYERS", value_name = "MODE", hide = true)]
+    layers: Option<LayerMode>,
+}
+
+impl Global {
+    /// Opens the store.
+    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        let defaults = default_directories();
+        let run_dir = match (&self.run_dir, &self.root) {
+            (Some(dir), _) => dir.clone(),
+            // A store of one's own has its own locks: two stores never share a run directory.
+            (None, Some(root)) => root.join("run"),
+            (None, None) => defaults.1,
+        };
+        let root = self.root.clone().unwrap_or(defaults.0);
+        Ok(Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers })?)
+    }
+}
+
+fn default_directories() -> (PathBuf, PathBuf) {
+    if rustix::process::geteuid().is_root() {
+        return ("/var/lib/strata".into(), "/run/strata".into());
+    }
+    let from = |name: &str, fallback: &str| {
+        std::env::var_os(name).map(PathBuf::from).unwrap_or_else(|| {
+            std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/tmp".into()).join(fallback)
+        })
+    };
+    (from("XDG_DATA_HOME", ".local/share").join("strata"), from("XDG_RUNTIME_DIR", ".cache").join("strata"))
+}
+
+/// `docker` when called by that name, `strata` otherwise.
+pub(crate) fn program_name() -> String {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    match name.as_deref().and_then(|path| path.file_name()) {
+        Some(name) if name == "docker" => "docker".to_owned(),
+        _ => "strata".to_owned(),
+    }
+}
+
+/// Writes to standard output; a reader that went away is not an error.
+pub(crate) fn emit(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<commands::build::Build>),
+    /// List images
+    Images(commands::images::Images),
+    /// Show the history of an image
+    History(commands::history::History),
+    /// Show details of images, containers and volumes
+    Inspect(commands::inspect::Inspect),
+    /// Give an image another name
+    Tag(commands::tag::Tag),
+    /// Remove images
+    Rmi(commands::rmi::Rmi),
+    /// Save images to a tar archive
+    Save(commands::save::Save),
+    /// Load images from a tar archive
+    Load(commands::load::Load),
+    /// Make an image of a root file system's tar
+    Import(commands::import::Import),
+    /// Create and run a container
+    Run(Box<commands::run::Run>),
+    /// List containers
+    Ps(commands::ps::Ps),
+    /// Show the output of a container
+    Logs(commands::logs::Logs),
+    /// Run a command in a running container
+    Exec(commands::exec::Exec),
+    /// Stop containers
+    Stop(commands::stop::Stop),
+    /// Send a signal to containers
+    Kill(commands::kill::Kill),
+    /// Remove containers
+    Rm(commands::rm::Rm),
+    /// Wait for containers to stop, then print their exit codes
+    Wait(commands::wait::Wait),
+    /// Show what a container changed in its file system
+    Diff(commands::diff::Diff),
+    /// Show information about this installation
+    Info(commands::info::Info),
+    /// Show the version
+    Version(commands::version::Version),
+    /// Manage images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// Manage the build cache
+    #[command(subcommand)]
+    Builder(BuilderCommand),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(commands::volume::Volume),
+    /// Manage strata itself
+    #[command(subcommand)]
+    System(SystemCommand),
+}
+
+#[derive(Subcommand, Debug)]
+enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<commands::build::Build>),
+    /// List images
+    #[command(alias = "list")]
+    Ls(commands::images::Images),
+    /// Show the history of an image
+    History(commands::history::History),
+    /// Show details of images
+    Inspect(commands::inspect::InspectImage),
+    /// Give an image another name
+    Tag(commands::tag::Tag),
+    /// Remove images
+    #[command(alias = "remove")]
+    Rm(commands::rmi::Rmi),
+    /// Remove unused images
+    Prune(commands::image_prune::ImagePrune),
+    /// Save images to a tar archive
+    Save(commands::save::Save),
+    /// Load images from a tar archive
+    Load(commands::load::Load),
+    /// Make an image of a root file system's tar
+    Import(commands::import::Import),
+}
+
+#[derive(Subcommand, Debug)]
+enum ContainerCommand {
+    /// Create and run a container
+    Run(Box<commands::run::Run>),
+    /// List containers
+    #[command(aliases = ["list", "ps"])]
+    Ls(commands::ps::Ps),
+    /// Show the output of a container
+    Logs(commands::logs::Logs),
+    /// Run a command in a running container
+    Exec(commands::exec::Exec),
+    /// Stop containers
+    Stop(commands::stop::Stop),
+    /// Send a signal to containers
+    Kill(commands::kill::Kill),
+    /// Remove containers
+    #[command(alias = "remove")]
+    Rm(commands::rm::Rm),
+    /// Wait for containers to stop, then print their exit codes
+    Wait(commands::wait::Wait),
+    /// Show what a container changed in its file system
+    Diff(commands::diff::Diff),
+    /// Show details of containers
+    Inspect(commands::inspect::InspectContainer),
+    /// Remove all stopped containers
+    Prune(commands::container_prune::ContainerPrune),
+}
+
+#[derive(Subcommand, Debug)]
+enum BuilderCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<commands::build::Build>),
+    /// Remove build cache
+    Prune(commands::builder_prune::BuilderPrune),
+}
+
+#[derive(Subcommand, Debug)]
+enum SystemCommand {
+    /// Show disk usage
+    Df(commands::df::Df),
+    /// Show information about this installation
+    Info(commands::info::Info),
+    /// Check everything that is stored against its digests
+    Fsck(commands::fsck::Fsck),
+    /// Remove everything: containers, images, volumes, networks, the store itself
+    Reset(commands::reset::Reset),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self, program: &str) -> Outcome {
+        let global = &self.global;
+        match self.command {
+            Command::Build(args) => args.run(global),
+            Command::Images(args) => args.run(global),
+            Command::History(args) => args.run(global),
+            Command::Inspect(args) => args.run(global),
+            Command::Tag(args) => args.run(global),
+            Command::Rmi(args) => args.run(global),
+            Command::Save(args) => args.run(global),
+            Command::Load(args) => args.run(global),
+            Command::Import(args) => args.run(global),
+            Command::Run(args) => args.run(global, program),
+            Command::Ps(args) => args.run(global),
+            Command::Logs(args) => args.run(global),
+            Command::Exec(args) => args.run(global),
+            Command::Stop(args) => args.run(global),
+            Command::Kill(args) => args.run(global),
+            Command::Rm(args) => args.run(global),
+            Command::Wait(args) => args.run(global),
+            Command::Diff(args) => args.run(global),
+            Command::Info(args) => args.run(global),
+            Command::Version(args) => args.run(),
+            Command::Image(command) => command.run(global),
+            Command::Container(command) => command.run(global, program),
+            Command::Builder(command) => command.run(global),
+            Command::Volume(command) => command.run(global),
+            Command::System(command) => command.run(global),
+        }
+    }
+}
+
+impl ImageCommand {
+    fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Build(args) => args.run(global),
+            Self::Ls(args) => args.run(global),
+            Self::History(args) => args.run(global),
+            Self::Inspect(args) => args.run(global),
+            Self::Tag(args) => args.run(global),
+            Self::Rm(args) => args.run(global),
+            Self::Prune(args) => args.run(global),
+            Self::Save(args) => args.run(global),
+            Self::Load(args) => args.run(global),
+            Self::Import(args) => args.run(global),
+        }
+    }
+}
+
+impl ContainerCommand {
+    fn run(self, global: &Global, program: &str) -> Outcome {
+        match self {
+            Self::Run(args) => args.run(global, program),
+            Self::Ls(args) => args.run(global),
+            Self::Logs(args) => args.run(global),
+            Self::Exec(args) => args.run(global),
+            Self::Stop(args) => args.run(global),
+            Self::Kill(args) => args.run(global),
+            Self::Rm(args) => args.run(global),
+            Self::Wait(args) => args.run(global),
+            Self::Diff(args) => args.run(global),
+            Self::Inspect(args) => args.run(global),
+            Self::Prune(args) => args.run(global),
+        }
+    }
+}
+
+impl BuilderCommand {
+    fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Build(args) => args.run(global),
+            Self::Prune(args) => args.run(global),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Df(args) => args.run(global),
+            Self::Info(args) => args.run(global),
+            Self::Fsck(args) => args.run(global),
+            Self::Reset(args) => args.run(global),
+        }
+    }
+}
+
+/// The time that relative times are measured from. `STRATA_NOW` (Unix seconds) freezes it for whole-output tests.
+pub(crate) fn now() -> jiff::Timestamp {
+    std::env::var("STRATA_NOW")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .unwrap_or_else(jiff::Timestamp::now)
+}

@@ -1,0 +1,30 @@
+//! One subcommand, one file: its flags, its help, one function.
+
+mod arguments;
+pub(crate) mod build;
+pub(crate) mod builder_prune;
+pub(crate) mod container_prune;
+pub(crate) mod df;
+pub(crate) mod diff;
+pub(crate) mod exec;
+pub(crate) mod fsck;
+pub(crate) mod history;
+pub(crate) mod image_prune;
+pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod info;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod load;
+pub(crate) mod logs;
+pub(crate) mod ps;
+pub(crate) mod reset;
+pub(crate) mod rm;
+pub(crate) mod rmi;
+pub(crate) mod run;
+pub(crate) mod save;
+pub(crate) mod stop;
+pub(crate) mod tag;
+pub(crate) mod version;
+pub(crate) mod volume;
+pub(crate) mod wait;

@@ -1,0 +1,66 @@
+//! What several commands share: argument counts, prompts, `key=value` flags, doing a thing to many names.
+
+use crate::cli::emit;
+use crate::failure::{Failure, Outcome};
+use std::io::{BufRead, IsTerminal, Write};
+
+/// Docker's sentence and exit code 1 unless there are exactly `count` arguments.
+pub(crate) fn exactly(command: &str, arguments: &[String], count: usize) -> Result<(), Failure> {
+    if arguments.len() == count {
+        return Ok(());
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    let program = crate::cli::program_name();
+    Err(Failure::usage(command, format!("'{program} {command}' requires {count} argument{plural}")))
+}
+
+/// Docker's sentence and exit code 1 unless there are at least `count` arguments.
+pub(crate) fn at_least(command: &str, arguments: &[String], count: usize) -> Result<(), Failure> {
+    if arguments.len() >= count {
+        return Ok(());
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    let program = crate::cli::program_name();
+    Err(Failure::usage(command, format!("'{program} {command}' requires at least {count} argument{plural}")))
+}
+
+/// `key=value` of a `--filter`.
+pub(crate) fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("invalid filter {text:?}: expected KEY=VALUE")),
+    }
+}
+
+/// `key[=value]` of a label.
+pub(crate) fn label(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+/// Does `action` to every name, prints the name when it worked, and goes on after a failure, as Docker does.
+pub(crate) fn each(names: &[String], mut action: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
+    let mut code = 0;
+    for name in names {
+        match action(name) {
+            Ok(()) => emit(&format!("{name}\n"))?,
+            Err(failure) => {
+                failure.print();
+                code = code.max(failure.code());
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Asks on the terminal; without one the answer is no.
+pub(crate) fn confirmed(warning: &str) -> Result<bool, Failure> {
+    emit(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if !std::io::stdin().is_terminal() {
+        emit("\n")?;
+    }
+    std::io::stdout().flush()?;
+    Ok(matches!(answer.trim(), "y" | "Y"))
+}

@@ -1,0 +1,43 @@
+//! `import`.
+
+use super::arguments::at_least;
+use crate::cli::{Global, emit};
+use crate::failure::{Failure, Outcome};
+use clap::Args;
+use std::io::Read;
+use strata_engine::archive::ImportRequest;
+
+/// Make an image of one layer from the tar of a root file system.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// Apply a Dockerfile instruction to the image: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, WORKDIR...
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// Comment of the history entry
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    #[arg(long)]
+    platform: Option<String>,
+    /// file|- [REPOSITORY[:TAG]]
+    #[arg(value_name = "file|- [REPOSITORY[:TAG]]")]
+    arguments: Vec<String>,
+}
+
+impl Import {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        at_least("import", &self.arguments, 1)?;
+        let (source, reference) = match &self.arguments[..] {
+            [source] => (source, None),
+            [source, reference] => (source, Some(reference.clone())),
+            _ => return Err(Failure::usage("import", "too many arguments: expected file|- [REPOSITORY[:TAG]]")),
+        };
+        let input: Box<dyn Read + Send> =
+            if source == "-" { Box::new(std::io::stdin()) } else { Box::new(fs_err::File::open(source)?.into_file()) };
+        let request =
+            ImportRequest { reference, changes: self.change, message: self.message, platform: self.platform };
+        let id = global.engine()?.import(input, &request)?;
+        emit(&format!("{id}\n"))?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,41 @@
+//! `load`.
+
+use crate::cli::{Global, emit};
+use crate::failure::{Failure, Outcome};
+use clap::Args;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use strata_engine::archive::Loaded;
+
+/// Load images from a tar archive: Docker's or an OCI layout, plain, gzip or zstd.
+#[derive(Args, Debug)]
+pub(crate) struct Load {
+    /// Read from a file instead of standard input
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Print only errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Load {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        let input: Box<dyn Read + Send> = match &self.input {
+            Some(path) => Box::new(fs_err::File::open(path)?.into_file()),
+            None if std::io::stdin().is_terminal() => {
+                return Err(Failure::new("requested load from stdin, but stdin is a terminal: use -i FILE or redirect"));
+            }
+            None => Box::new(std::io::stdin()),
+        };
+        for loaded in global.engine()?.load(input)? {
+            let line = match loaded {
+                Loaded::Tagged(reference) => format!("Loaded image: {}\n", reference.familiar()),
+                Loaded::Untagged(id) => format!("Loaded image ID: {id}\n"),
+            };
+            if !self.quiet {
+                emit(&line)?;
+            }
+        }
+        Ok(0)
+    }
+}

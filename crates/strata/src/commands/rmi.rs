@@ -1,0 +1,51 @@
+//! `rmi`, `image rm`.
+
+use super::arguments::at_least;
+use crate::cli::{Global, emit};
+use crate::failure::{Failure, Outcome};
+use clap::Args;
+use strata_engine::image::Removed;
+
+/// Remove images: their names, and with the last name the image and the layers that only it used.
+#[derive(Args, Debug)]
+pub(crate) struct Rmi {
+    /// Remove all names of an ID, and images that stopped containers use
+    #[arg(short, long)]
+    force: bool,
+    /// Keep untagged parents
+    #[arg(long)]
+    no_prune: bool,
+    /// Images, by name or ID
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Rmi {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        at_least("rmi", &self.images, 1)?;
+        let engine = global.engine()?;
+        let mut code = 0;
+        for image in &self.images {
+            match engine.remove_image(image, self.force, self.no_prune) {
+                Ok(removed) => emit(&report(&removed))?,
+                Err(error) => {
+                    Failure::from(error).print();
+                    code = 1;
+                }
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// `Untagged: name` and `Deleted: sha256:...` lines.
+pub(crate) fn report(removed: &[Removed]) -> String {
+    removed
+        .iter()
+        .map(|line| match line {
+            Removed::Untagged(reference) => format!("Untagged: {}\n", reference.familiar()),
+            Removed::Image(id) => format!("Deleted: {id}\n"),
+            Removed::Layer(id) => format!("Deleted: {id}\n"),
+        })
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! `volume ls|create|inspect|rm|prune`.
+
+use super::arguments::{at_least, confirmed, each, filter, label};
+use crate::cli::{Global, emit};
+use crate::failure::{Failure, Outcome};
+use crate::render::list::{Columns, Row};
+use crate::render::{json, units};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use strata_engine::volume::VolumeSummary;
+
+/// Manage volumes.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Volume {
+    /// List volumes
+    #[command(alias = "list")]
+    Ls {
+        /// Only the names
+        #[arg(short, long)]
+        quiet: bool,
+        /// Only some: name=, label=, dangling=BOOL
+        #[arg(short, long, value_name = "FILTER", value_parser = filter)]
+        filter: Vec<(String, String)>,
+        /// Format: table, 'table TEMPLATE', json or a Go template (.Name .Driver .Mountpoint .Labels .Scope)
+        #[arg(long)]
+        format: Option<String>,
+    },
+    /// Create a volume
+    Create {
+        /// Driver: local
+        #[arg(short, long, default_value = "local")]
+        driver: String,
+        /// Labels
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<String>,
+        /// Name [default: a random one]
+        name: Option<String>,
+    },
+    /// Show details of volumes
+    Inspect {
+        /// Names
+        #[arg(value_name = "VOLUME")]
+        names: Vec<String>,
+    },
+    /// Remove volumes with their files
+    #[command(alias = "remove")]
+    Rm {
+        /// It is no error when one is not there
+        #[arg(short, long)]
+        force: bool,
+        /// Names
+        #[arg(value_name = "VOLUME")]
+        names: Vec<String>,
+    },
+    /// Remove unused anonymous volumes
+    Prune {
+        /// Named ones too
+        #[arg(short, long)]
+        all: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+const COLUMNS: Columns = Columns {
+    headers: &[
+        ("Name", "VOLUME NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Labels", "LABELS"),
+    ],
+    default: "table {{.Driver}}\t{{.Name}}",
+    context: "volumeContext",
+};
+
+impl Volume {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        match self {
+            Self::Ls { quiet, filter, format } => list(global, quiet, &filter, format.as_deref()),
+            Self::Create { driver, label: labels, name } => {
+                if driver != "local" {
+                    return Err(Failure::new(format!("error looking up volume plugin {driver}: only local exists")));
+                }
+                let labels: Vec<_> = labels.iter().map(|text| label(text)).collect();
+                let name = global.engine()?.create_volume(name.as_deref(), &labels)?;
+                emit(&format!("{name}\n"))?;
+                Ok(0)
+            }
+            Self::Inspect { names } => {
+                at_least("volume inspect", &names, 1)?;
+                let engine = global.engine()?;
+                let documents: Result<Vec<Value>, Failure> =
+                    names.iter().map(|name| document(&engine.volume(name)?)).collect();
+                emit(&json::array(&documents?).map_err(Failure::new)?)?;
+                Ok(0)
+            }
+            Self::Rm { force, names } => {
+                at_least("volume rm", &names, 1)?;
+                let engine = global.engine()?;
+                each(&names, |name| Ok(engine.remove_volume(name, force)?))
+            }
+            Self::Prune { all, force } => prune(global, all, force),
+        }
+    }
+}
+
+fn list(global: &Global, quiet: bool, filters: &[(String, String)], format: Option<&str>) -> Outcome {
+    let mut rows = Vec::new();
+    for volume in global.engine()?.volumes()? {
+        if filters.iter().all(|(key, value)| matches(&volume, key, value)) {
+            let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let fields = [
+                ("Name", volume.name),
+                ("Driver", "local".to_owned()),
+                ("Scope", "local".to_owned()),
+                ("Mountpoint", volume.mountpoint.display().to_string()),
+                ("Labels", labels.join(",")),
+            ];
+            rows.push(fields.into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Row>());
+        }
+    }
+    let format = if quiet { Some("{{.Name}}") } else { format };
+    emit(&COLUMNS.render(format, &rows)?)?;
+    Ok(0)
+}
+
+fn matches(volume: &VolumeSummary, key: &str, value: &str) -> bool {
+    match key {
+        "name" => volume.name.contains(value),
+        "dangling" => volume.containers.is_empty() == matches!(value, "true" | "1"),
+        "label" => match value.split_once('=') {
+            Some((key, value)) => volume.labels.get(key).is_some_and(|have| have == value),
+            None => volume.labels.contains_key(value),
+        },
+        _ => true,
+    }
+}
+
+/// The document of `volume inspect`.
+pub(super) fn document(volume: &VolumeSummary) -> Result<Value, Failure> {
+    Ok(json!({
+        "CreatedAt": volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "Driver": "local",
+        "Labels": volume.labels,
+        "Mountpoint": volume.mountpoint.display().to_string(),
+        "Name": volume.name,
+        "Options": null,
+        "Scope": "local",
+    }))
+}
+
+fn prune(global: &Global, all: bool, force: bool) -> Outcome {
+    let what = if all { "all local volumes" } else { "anonymous local volumes" };
+    if !force && !confirmed(&format!("WARNING! This will remove {what} not used by at least one container."))? {
+        return Ok(0);
+    }
+    let (names, reclaimed) = global.engine()?.prune_volumes(all)?;
+    if !names.is_empty() {
+        emit(&format!("Deleted Volumes:\n{}\n\n", names.join("\n")))?;
+    }
+    emit(&format!("Total reclaimed space: {}\n", units::size(reclaimed)))?;
+    Ok(0)
+}
