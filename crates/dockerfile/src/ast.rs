@@ -10,12 +10,20 @@ pub struct Span {
 }
 
 /// A word before expansion: quotes, escapes and `$` as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The value of a flag is the exception: the quotes around it are gone, since flags are read before expansion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
     /// As written (continuations joined).
     pub text: String,
     /// Where.
     pub span: Span,
+}
+
+impl AsRef<str> for Word {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
 }
 
 /// A parsed file.
@@ -29,6 +37,24 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// Found while parsing (`NoEmptyContinuation` and the like).
     pub warnings: Vec<Warning>,
+}
+
+impl Instruction {
+    /// The description of a name in the comment above: the line `# NAME text` (`spec/build.md` 1.1).
+    pub fn description(&self, name: &str) -> Option<&str> {
+        description(self.doc.as_deref()?, name)
+    }
+}
+
+impl Stage {
+    /// The description of the stage in the comment above: the line `# NAME text`.
+    pub fn description(&self) -> Option<&str> {
+        description(self.doc.as_deref()?, &self.name.as_ref()?.text)
+    }
+}
+
+fn description<'d>(doc: &'d str, name: &str) -> Option<&'d str> {
+    doc.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
 }
 
 /// Parser directives.
@@ -110,7 +136,7 @@ pub enum Command {
     Workdir(Word),
     /// `USER`
     User(Word),
-    /// `EXPOSE`, words before expansion.
+    /// `EXPOSE`, words before expansion, sorted as strings: that is the order of BuildKit's history.
     Expose(Vec<Word>),
     /// `VOLUME`
     Volume(Vec<Word>),
@@ -160,6 +186,8 @@ pub struct Run {
     pub network: Option<Word>,
     /// `--security`.
     pub security: Option<Word>,
+    /// `--device` values.
+    pub devices: Vec<Word>,
 }
 
 /// A heredoc.
@@ -175,6 +203,8 @@ pub struct Heredoc {
     pub strip_tabs: bool,
     /// The body, with its last newline.
     pub body: String,
+    /// The body as written, tabs included.
+    pub raw: String,
     /// Where the body stands.
     pub span: Span,
 }

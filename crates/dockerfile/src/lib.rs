@@ -5,5 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod ast;
+pub mod duration;
+mod error;
+mod expand;
+mod mount;
+mod parse;
+mod quote;
+mod source;
+mod suggest;
 
 pub use ast::*;
+pub use error::ParseError;
+pub use expand::{ExpandError, Expanded, Lookup, expand, expand_heredoc, expand_raw, expand_words};
+pub use mount::{Device, Mount, MountError, MountKind, Sharing, ram_in_bytes};
+pub use parse::stage::is_stage_name;
+pub use parse::{parse, parse_bytes, parse_instruction, text_of};
+pub use quote::go_quote;
+pub use source::{LineIndex, position};
+pub use suggest::nearest;

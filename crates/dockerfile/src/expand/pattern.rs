@@ -1,0 +1,120 @@
+//! The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*`, `?` and escapes, no brackets.
+
+/// A compiled pattern.
+pub(crate) struct Pattern {
+    tokens: Vec<Token>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Token {
+    /// `*`: any number of characters, newlines excepted.
+    Star,
+    /// `?`: one character, not a newline.
+    Any,
+    Char(char),
+}
+
+impl Pattern {
+    /// `\*`, `\?` and `\\` are literal; `\}` and `\/` only protect the character from ending the pattern.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut tokens = Vec::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            tokens.push(match c {
+                '*' => Token::Star,
+                '?' => Token::Any,
+                '\\' => match chars.next() {
+                    Some(c @ ('*' | '?' | '\\' | '}' | '/')) => Token::Char(c),
+                    other => {
+                        let other = other.unwrap_or('\u{fffd}');
+                        return Err(format!(
+                            "invalid pattern ({text}) in substitution: invalid escape '\\{other}'"
+                        ));
+                    }
+                },
+                c => Token::Char(c),
+            });
+        }
+        Ok(Self { tokens })
+    }
+
+    /// `value` without its shortest or longest head that matches.
+    pub(crate) fn trim_start<'v>(&self, value: &'v str, longest: bool) -> &'v str {
+        let length = matched(&self.tokens, value.chars(), longest).unwrap_or(0);
+        &value[value.chars().take(length).map(char::len_utf8).sum()..]
+    }
+
+    /// `value` without its shortest or longest tail that matches.
+    pub(crate) fn trim_end<'v>(&self, value: &'v str, longest: bool) -> &'v str {
+        let reversed: Vec<Token> = self.tokens.iter().rev().copied().collect();
+        let length = matched(&reversed, value.chars().rev(), longest).unwrap_or(0);
+        let bytes: usize = value.chars().rev().take(length).map(char::len_utf8).sum();
+        &value[..value.len() - bytes]
+    }
+
+    /// `value` with the first, or every, longest match replaced. An empty match right behind another is none.
+    pub(crate) fn replace(&self, value: &str, text: &str, all: bool) -> String {
+        let mut out = String::new();
+        let mut rest = value;
+        let mut behind_match = false;
+        loop {
+            let found = matched(&self.tokens, rest.chars(), true);
+            if let Some(length) = found.filter(|length| *length > 0 || !behind_match) {
+                out.push_str(text);
+                rest = &rest[rest.chars().take(length).map(char::len_utf8).sum()..];
+                if !all {
+                    out.push_str(rest);
+                    return out;
+                }
+                behind_match = length > 0;
+                if behind_match {
+                    continue;
+                }
+            }
+            behind_match = false;
+            let Some(c) = rest.chars().next() else { return out };
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+}
+
+/// How many characters at the head match, as few or as many as possible. All positions in the pattern that can be
+/// reached are followed at once, so that no pattern takes more than its length times the value's.
+fn matched(tokens: &[Token], value: impl Iterator<Item = char>, longest: bool) -> Option<usize> {
+    let mut states = vec![false; tokens.len() + 1];
+    states[0] = true;
+    skip_stars(tokens, &mut states);
+    let mut best = states[tokens.len()].then_some(0);
+    for (count, c) in value.enumerate() {
+        if best.is_some() && !longest {
+            break;
+        }
+        let mut next = vec![false; tokens.len() + 1];
+        for (i, token) in tokens.iter().enumerate().filter(|(i, _)| states[*i]) {
+            match token {
+                Token::Star if c != '\n' => next[i] = true,
+                Token::Any if c != '\n' => next[i + 1] = true,
+                Token::Char(wanted) if *wanted == c => next[i + 1] = true,
+                _ => {}
+            }
+        }
+        skip_stars(tokens, &mut next);
+        if !next.contains(&true) {
+            break;
+        }
+        states = next;
+        if states[tokens.len()] {
+            best = Some(count + 1);
+        }
+    }
+    best
+}
+
+fn skip_stars(tokens: &[Token], states: &mut [bool]) {
+    for (i, token) in tokens.iter().enumerate() {
+        if states[i] && *token == Token::Star {
+            states[i + 1] = true;
+        }
+    }
+}
