@@ -39,7 +39,8 @@ impl Random {
             4..7 => 1 + self.below(40),
             _ => self.pick(&[200, 254, 255]),
         };
-        let alphabet: &[u8] = if self.one_in(3) { b"\x01!-.a\xff\xe2" } else { b"abcdefghijklmnopqrstuvwxyz0123456789._-" };
+        let alphabet: &[u8] =
+            if self.one_in(3) { b"\x01!-.a\xff\xe2" } else { b"abcdefghijklmnopqrstuvwxyz0123456789._-" };
         (0..length).map(|_| self.pick(alphabet)).collect()
     }
 
@@ -68,7 +69,10 @@ impl Random {
             xattrs.push(Xattr { name: format!("{prefix}{stem}{number}").into(), value: self.bytes(length) });
         }
         if self.one_in(2) && !matches!(kind, Kind::Symlink(_)) {
-            xattrs.push(Xattr { name: b"system.posix_acl_access".to_vec(), value: acl(self.below(1000) as u32) });
+            xattrs.push(Xattr {
+                name: b"system.posix_acl_access".to_vec(),
+                value: acl(self.below(1000) as u32),
+            });
         }
         if self.one_in(2) && matches!(kind, Kind::Directory) {
             xattrs.push(Xattr { name: b"system.posix_acl_default".to_vec(), value: acl(7) });
@@ -93,7 +97,13 @@ impl Random {
         }
     }
 
-    fn add_file(&mut self, tree: &mut Tree, directory: usize, name: Vec<u8>, attributes: Attributes) -> usize {
+    fn add_file(
+        &mut self,
+        tree: &mut Tree,
+        directory: usize,
+        name: Vec<u8>,
+        attributes: Attributes,
+    ) -> usize {
         let size = self.pick(&[0, 1, 100, 479, 480, 511, 512, 513, 1024, 4096, 5000, 20_000]);
         if self.one_in(3) {
             let bytes = self.bytes(size);
@@ -128,7 +138,8 @@ impl Random {
         let mut others = Vec::new();
         tree.nodes[0].attributes = self.attributes();
         for _ in 0..self.below(entries + 1) {
-            let directory = if self.one_in(3) { directories[directories.len() - 1] } else { self.pick(&directories) };
+            let directory =
+                if self.one_in(3) { directories[directories.len() - 1] } else { self.pick(&directories) };
             let name = self.name();
             if matches!(&name[..], b"." | b"..") || tree.nodes[directory].entries.contains_key(&name) {
                 continue;

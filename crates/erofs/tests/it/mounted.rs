@@ -31,7 +31,12 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    pub(crate) fn new(file_system: &str, source: &Path, target: &Path, options: &[u8]) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        file_system: &str,
+        source: &Path,
+        target: &Path,
+        options: &[u8],
+    ) -> std::io::Result<Self> {
         fs::create_dir_all(target)?;
         let options = CString::new(options).unwrap();
         mount(source, target, file_system, MountFlags::RDONLY, &*options)?;
@@ -96,7 +101,11 @@ fn check_stat(node: &Node, path: &Path, nid: u64, nlink: u32) {
     assert_eq!(stat.mode() & 0o7777, u32::from(wanted.mode), "mode of {path:?}");
     assert_eq!(Some(node.kind.file_type()), file_type(stat.file_type()), "type of {path:?}");
     assert_eq!((stat.uid(), stat.gid()), (wanted.uid, wanted.gid), "owner of {path:?}");
-    assert_eq!((stat.mtime(), stat.mtime_nsec()), (wanted.mtime, i64::from(wanted.mtime_nsec)), "mtime of {path:?}");
+    assert_eq!(
+        (stat.mtime(), stat.mtime_nsec()),
+        (wanted.mtime, i64::from(wanted.mtime_nsec)),
+        "mtime of {path:?}"
+    );
     assert_eq!((stat.ino(), stat.nlink()), (nid, u64::from(nlink)), "inode and link count of {path:?}");
     match &node.kind {
         Kind::Regular { size, .. } => assert_eq!(stat.size(), *size, "size of {path:?}"),

@@ -101,7 +101,12 @@ fn many_and_long_xattrs() {
     tree.inline(0, "name", with(vec![xattr(format!("user.{}", "n".repeat(250)), Vec::new())]), b"");
     let access = xattr("system.posix_acl_access".into(), acl(1000));
     let default = xattr("system.posix_acl_default".into(), acl(1001));
-    tree.put(0, "acl", with(vec![default, access, xattr("security.other".into(), b"s".to_vec())]), Kind::Directory);
+    tree.put(
+        0,
+        "acl",
+        with(vec![default, access, xattr("security.other".into(), b"s".to_vec())]),
+        Kind::Directory,
+    );
     check(&tree);
 }
 
@@ -165,7 +170,8 @@ fn files_over_four_gib() {
     let length = 6 * GIB;
     let contents = fs::File::create(&device).unwrap();
     contents.set_len(length).unwrap();
-    for (offset, mark) in [(512, b"start"), (4096, b"block"), (4 * GIB + 512, b"4 gib"), (5 * GIB, b"5 gib")] {
+    for (offset, mark) in [(512, b"start"), (4096, b"block"), (4 * GIB + 512, b"4 gib"), (5 * GIB, b"5 gib")]
+    {
         contents.file().write_all_at(mark, offset).unwrap();
     }
     let nids = write_large(&image, length);

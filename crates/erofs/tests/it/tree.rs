@@ -33,7 +33,13 @@ impl Tree {
     }
 
     /// Adds a node with a name.
-    pub(crate) fn put(&mut self, directory: usize, name: impl Into<Vec<u8>>, attributes: Attributes, kind: Kind) -> usize {
+    pub(crate) fn put(
+        &mut self,
+        directory: usize,
+        name: impl Into<Vec<u8>>,
+        attributes: Attributes,
+        kind: Kind,
+    ) -> usize {
         let node = self.push(attributes, kind);
         self.name(directory, name, node);
         node
@@ -65,13 +71,20 @@ impl Tree {
             let padding = if end as u64 == size { 0xDD } else { 0 };
             target.resize(target.len().next_multiple_of(BLOCK as usize), padding);
         }
-        let node = self.put(directory, name, attributes, Kind::Regular { size, data: Data::External(extents) });
+        let node =
+            self.put(directory, name, attributes, Kind::Regular { size, data: Data::External(extents) });
         self.nodes[node].content = content;
         node
     }
 
     /// Adds a regular file whose content is in the image.
-    pub(crate) fn inline(&mut self, directory: usize, name: impl Into<Vec<u8>>, attributes: Attributes, bytes: &[u8]) -> usize {
+    pub(crate) fn inline(
+        &mut self,
+        directory: usize,
+        name: impl Into<Vec<u8>>,
+        attributes: Attributes,
+        bytes: &[u8],
+    ) -> usize {
         let kind = Kind::Regular { size: bytes.len() as u64, data: Data::Inline(bytes.to_vec()) };
         let node = self.put(directory, name, attributes, kind);
         self.nodes[node].content = bytes.to_vec();
@@ -81,7 +94,8 @@ impl Tree {
     /// How many names and subdirectories make up each node's link count.
     pub(crate) fn link_counts(&self) -> Vec<u32> {
         let directory = |node: usize| matches!(self.nodes[node].kind, Kind::Directory);
-        let mut counts: Vec<u32> = (0..self.nodes.len()).map(|node| if directory(node) { 2 } else { 0 }).collect();
+        let mut counts: Vec<u32> =
+            (0..self.nodes.len()).map(|node| if directory(node) { 2 } else { 0 }).collect();
         for (parent, node) in self.nodes.iter().enumerate() {
             for &child in node.entries.values() {
                 counts[if directory(child) { parent } else { child }] += 1;
@@ -100,7 +114,10 @@ impl Tree {
     }
 
     /// Adds the nodes in another order. The ids are indexed by node.
-    pub(crate) fn builder_in_order(&self, order: impl DoubleEndedIterator<Item = usize> + Clone) -> (Builder, Vec<InodeId>) {
+    pub(crate) fn builder_in_order(
+        &self,
+        order: impl DoubleEndedIterator<Item = usize> + Clone,
+    ) -> (Builder, Vec<InodeId>) {
         let mut builder = Builder::new(self.nodes[0].attributes.clone());
         let mut ids = vec![builder.root(); self.nodes.len()];
         for node in order.clone().filter(|node| *node != 0) {
