@@ -1,0 +1,5 @@
+//! The bridge network, for real: every test makes a network namespace that plays the host, so nothing touches the
+//! machine's own network.
+
+mod bridge;
+mod world;
