@@ -1,0 +1,363 @@
+//! Blobs by digest: configs and manifests (kept), compressed layers (a cache that may be evicted).
+use crate::db::{Bytes32, Db, Time, now};
+use crate::root::{Root, sync_directory};
+use crate::staging::{Hold, Staging, hold};
+use crate::trash::{Trash, bury, doom, spare};
+use crate::{Lease, StoreError};
+use fs_err as fs;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use sha2::{Digest as _, Sha256};
+use std::io::{Read, Write};
+use std::sync::Arc;
+use strata_oci::{DiffId, Digest};
+
+/// The blobs of the store.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    root: Arc<Root>,
+    db: Arc<Db>,
+    trash: Arc<Trash>,
+}
+
+/// What a blob is, and so how long it stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobKind {
+    /// An image config: stays with its image.
+    Config,
+    /// A manifest or index: stays with the repository digest that names it.
+    Manifest,
+    /// A compressed layer: may go at any time.
+    Layer,
+}
+
+impl BlobKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Manifest => "manifest",
+            Self::Layer => "layer",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        match name {
+            "config" => Self::Config,
+            "manifest" => Self::Manifest,
+            _ => Self::Layer,
+        }
+    }
+}
+
+/// What is recorded of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its name.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub length: u64,
+    /// What it is.
+    pub kind: BlobKind,
+    /// When it was last put or touched.
+    pub last_used: Timestamp,
+}
+
+/// A compressed form of a layer that some repository was seen to hold: a push there need not upload it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteBlob {
+    /// Digest of the compressed bytes.
+    pub digest: Digest,
+    /// Their length.
+    pub length: u64,
+    /// Media type in the manifest.
+    pub media_type: String,
+    /// Full repository name (`docker.io/library/busybox`); empty when only known locally.
+    pub repository: String,
+}
+
+/// A blob being written; hashes as it goes.
+#[derive(Debug)]
+pub struct BlobWriter {
+    blobs: Blobs,
+    lease: Lease,
+    staging: Staging,
+    file: fs::File,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl Blobs {
+    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, trash: Arc<Trash>) -> Self {
+        Self { root, db, trash }
+    }
+
+    /// Starts a blob. `lease` keeps it once it is committed.
+    pub fn begin(&self, lease: &Lease) -> Result<BlobWriter, StoreError> {
+        let staging = Staging::new(&self.root)?;
+        let file = fs::File::create(staging.join("blob"))?;
+        Ok(BlobWriter {
+            blobs: self.clone(),
+            lease: lease.clone(),
+            staging,
+            file,
+            hasher: Sha256::new(),
+            length: 0,
+        })
+    }
+
+    /// Stores all of `input`, which must be at most `limit` bytes and have digest `expected`, if that is known.
+    pub fn put(
+        &self,
+        lease: &Lease,
+        kind: BlobKind,
+        expected: Option<&Digest>,
+        limit: u64,
+        input: &mut dyn Read,
+    ) -> Result<BlobInfo, StoreError> {
+        let mut writer = self.begin(lease)?;
+        let copied = std::io::copy(&mut input.take(limit.saturating_add(1)), &mut writer)?;
+        if copied > limit {
+            let digest = expected.map(Digest::to_string).unwrap_or_default();
+            return Err(StoreError::TooLong { digest, limit });
+        }
+        writer.commit(kind, expected)
+    }
+
+    /// What is recorded of a blob; `None` when it is not here.
+    pub fn info(&self, digest: &Digest) -> Result<Option<BlobInfo>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT digest, length, kind, last_used FROM blobs WHERE digest = ?1")?;
+            Ok(statement.query_row([Bytes32::from(digest)], blob_from_row).optional()?)
+        })
+    }
+
+    /// All blobs.
+    pub fn list(&self) -> Result<Vec<BlobInfo>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT digest, length, kind, last_used FROM blobs")?;
+            Ok(statement.query_map([], blob_from_row)?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Opens a blob for streaming. Its length is compared with the record, its bytes are not hashed.
+    pub fn open(&self, digest: &Digest) -> Result<fs::File, StoreError> {
+        let info = self.info(digest)?.ok_or(StoreError::MissingBlob(*digest))?;
+        let path = self.root.blob(digest);
+        let damaged = |what| StoreError::DamagedBlob { digest: *digest, what };
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(damaged(format!("{} is missing", path.display())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match file.metadata()?.len() {
+            length if length == info.length => Ok(file),
+            length => Err(damaged(format!("{} has {length} bytes, not {}", path.display(), info.length))),
+        }
+    }
+
+    /// Reads a small blob (config, manifest) whole and checks its digest.
+    pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.open(digest)?.read_to_end(&mut bytes)?;
+        match Digest::of(&bytes) {
+            actual if actual == *digest => Ok(bytes),
+            actual => Err(StoreError::DamagedBlob {
+                digest: *digest,
+                what: format!("its bytes have digest {actual}"),
+            }),
+        }
+    }
+
+    /// Hashes a blob again.
+    pub fn verify(&self, digest: &Digest) -> Result<(), StoreError> {
+        match hash(&mut self.open(digest)?)? {
+            actual if actual == *digest => Ok(()),
+            actual => Err(StoreError::DamagedBlob {
+                digest: *digest,
+                what: format!("its bytes have digest {actual}"),
+            }),
+        }
+    }
+
+    /// Deletes compressed layers, least recently used first, until at most `keep` bytes of them are left.
+    /// Returns the bytes freed.
+    pub fn evict(&self, keep: u64) -> Result<u64, StoreError> {
+        let freed = self.db.write_durably(|tx| {
+            let mut layers: Vec<BlobInfo> = tx
+                .prepare_cached(
+                    "SELECT digest, length, kind, last_used FROM blobs b WHERE kind = 'layer'
+                     AND NOT EXISTS (SELECT 1 FROM lease_blobs l WHERE l.digest = b.digest) ORDER BY last_used",
+                )?
+                .query_map([], blob_from_row)?
+                .collect::<Result<_, _>>()?;
+            let mut left: u64 = layers.iter().map(|blob| blob.length).sum();
+            layers.retain(|blob| {
+                let goes = left > keep;
+                left -= if goes { blob.length } else { 0 };
+                goes
+            });
+            layers.iter().try_for_each(|blob| forget(tx, Bytes32::from(&blob.digest)))?;
+            Ok(layers.iter().map(|blob| blob.length).sum())
+        })?;
+        self.bury()?;
+        Ok(freed)
+    }
+
+    /// Takes the files of forgotten blobs (and whatever else is doomed) away.
+    pub(crate) fn bury(&self) -> Result<(), StoreError> {
+        bury(&self.root, &self.db, &self.trash).map(drop)
+    }
+
+    /// Remembers that `repository` holds `digest` as a compressed form of a layer.
+    pub fn remember_remote(&self, layer: &DiffId, remote: &RemoteBlob) -> Result<(), StoreError> {
+        self.db.write(|tx| {
+            let mut statement =
+                tx.prepare_cached("INSERT OR REPLACE INTO remote_blobs VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let (digest, seen) = (Bytes32::from(&remote.digest), now());
+            let row = params![
+                Bytes32::from(layer),
+                digest,
+                remote.length,
+                remote.media_type,
+                remote.repository,
+                seen
+            ];
+            statement.execute(row)?;
+            Ok(())
+        })
+    }
+
+    /// Every compressed form seen of a layer, latest first.
+    pub fn remotes(&self, layer: &DiffId) -> Result<Vec<RemoteBlob>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT digest, length, media_type, repository FROM remote_blobs WHERE diff_id = ?1 ORDER BY seen DESC",
+            )?;
+            let rows = statement.query_map([Bytes32::from(layer)], |row| {
+                Ok(RemoteBlob {
+                    digest: row.get::<_, Bytes32>(0)?.digest(),
+                    length: row.get(1)?,
+                    media_type: row.get(2)?,
+                    repository: row.get(3)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The layer that a compressed blob was once seen to inflate to.
+    pub fn layer_of(&self, compressed: &Digest) -> Result<Option<DiffId>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT diff_id FROM remote_blobs WHERE digest = ?1 LIMIT 1")?;
+            let found: Option<Bytes32> =
+                statement.query_row([Bytes32::from(compressed)], |row| row.get(0)).optional()?;
+            Ok(found.map(Bytes32::diff_id))
+        })
+    }
+
+    /// Publishes bytes in memory and records them together with what `also` records.
+    pub(crate) fn put_with<T>(
+        &self,
+        kind: BlobKind,
+        bytes: &[u8],
+        also: impl FnOnce(&Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let digest = Digest::of(bytes);
+        let staging = Staging::new(&self.root)?;
+        let staged = staging.join("blob");
+        let path = self.root.blob(&digest);
+        let _held = hold(&self.root.blobs(), Hold::Publish)?;
+        let here = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+        if !here {
+            let mut file = fs::File::create(&staged)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&staged, &path)?;
+            sync_directory(&self.root.blobs())?;
+        }
+        self.db.write(|tx| {
+            record(tx, &digest, bytes.len() as u64, kind)?;
+            also(tx)
+        })
+    }
+}
+
+impl BlobWriter {
+    /// Bytes written so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Publishes what was written, if it has digest `expected`; a blob that is already here is kept.
+    pub fn commit(self, kind: BlobKind, expected: Option<&Digest>) -> Result<BlobInfo, StoreError> {
+        let actual = Digest::from_bytes(self.hasher.clone().finalize().into());
+        if let Some(expected) = expected.filter(|expected| **expected != actual) {
+            return Err(StoreError::DigestMismatch { expected: *expected, actual });
+        }
+        self.file.sync_all()?;
+        let blobs = &self.blobs;
+        let _held = hold(&blobs.root.blobs(), Hold::Publish)?;
+        fs::rename(self.staging.join("blob"), blobs.root.blob(&actual))?;
+        sync_directory(&blobs.root.blobs())?;
+        blobs.db.write(|tx| {
+            self.lease.hold_blob(tx, Bytes32::from(&actual))?;
+            record(tx, &actual, self.length, kind)
+        })?;
+        Ok(BlobInfo { digest: actual, length: self.length, kind, last_used: now().0 })
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.length += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn record(tx: &Transaction, digest: &Digest, length: u64, kind: BlobKind) -> Result<(), StoreError> {
+    spare(tx, &format!("blobs/sha256/{}", digest.hex()))?;
+    // A compressed layer that turns out to be a config or manifest is kept as that.
+    tx.prepare_cached(
+        "INSERT INTO blobs VALUES(?1, ?2, ?3, ?4) ON CONFLICT(digest) DO UPDATE SET last_used = ?4,
+         kind = CASE WHEN kind = 'layer' THEN ?3 ELSE kind END",
+    )?
+    .execute(params![Bytes32::from(digest), length, kind.name(), now()])?;
+    Ok(())
+}
+
+/// Deletes the record and dooms the file.
+pub(crate) fn forget(tx: &Transaction, digest: Bytes32) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([digest])?;
+    doom(tx, &format!("blobs/sha256/{}", digest.digest().hex()))
+}
+
+fn blob_from_row(row: &Row) -> rusqlite::Result<BlobInfo> {
+    Ok(BlobInfo {
+        digest: row.get::<_, Bytes32>(0)?.digest(),
+        length: row.get(1)?,
+        kind: BlobKind::from_name(row.get_ref(2)?.as_str()?),
+        last_used: row.get::<_, Time>(3)?.0,
+    })
+}
+
+/// Digest of everything up to the end of `input`.
+pub(crate) fn hash(input: &mut dyn Read) -> Result<Digest, StoreError> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}

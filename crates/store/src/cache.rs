@@ -1,0 +1,200 @@
+//! The build cache: which key gave which result.
+use crate::StoreError;
+use crate::db::Bytes32;
+use crate::db::{Db, Time, now};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use std::sync::Arc;
+use strata_oci::DiffId;
+
+/// A cache key, made by `build`.
+pub type CacheKey = [u8; 32];
+
+/// The build cache's records.
+#[derive(Clone, Debug)]
+pub struct CacheIndex {
+    db: Arc<Db>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRecord {
+    /// The key.
+    pub key: CacheKey,
+    /// Where in which Dockerfile the step stands: records of one slot are earlier runs of the same step.
+    pub slot: String,
+    /// The result and the named inputs of the key: JSON that only `build` reads.
+    pub value: String,
+    /// The layers that the result needs; they are kept while the record is.
+    pub layers: Vec<DiffId>,
+    /// When it was made; filled in by the store.
+    pub created: Timestamp,
+    /// When it was last a hit; filled in by the store.
+    pub last_used: Timestamp,
+    /// How often it was a hit; filled in by the store.
+    pub uses: u64,
+}
+
+/// A record's share of the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// The record.
+    pub record: CacheRecord,
+    /// Logical bytes of its layers.
+    pub size: u64,
+    /// True when an image or container has all its layers too: removing the record frees nothing.
+    pub shared: bool,
+}
+
+/// Which records to prune; all conditions hold together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CachePrune {
+    /// Also records whose layers images have.
+    pub all: bool,
+    /// Only records last used before.
+    pub unused_since: Option<Timestamp>,
+    /// Stop, least recently used first, when the rest (each layer once) takes at most so many bytes.
+    pub keep_bytes: Option<u64>,
+}
+
+const COLUMNS: &str = "key, slot, value, created, last_used, uses";
+
+impl CacheIndex {
+    pub(crate) fn new(db: Arc<Db>) -> Self {
+        Self { db }
+    }
+
+    /// Records a result. Its layers must be here; an older record of the key is replaced.
+    pub fn put(&self, key: &CacheKey, slot: &str, value: &str, layers: &[DiffId]) -> Result<(), StoreError> {
+        self.db.write(|tx| {
+            tx.prepare_cached("DELETE FROM cache WHERE key = ?1")?.execute([Bytes32(*key)])?;
+            tx.prepare_cached("INSERT INTO cache VALUES(?1, ?2, ?3, ?4, ?4, 0)")?.execute(params![
+                Bytes32(*key),
+                slot,
+                value,
+                now()
+            ])?;
+            for diff_id in layers {
+                if crate::layers::find(tx, diff_id)?.is_none() {
+                    return Err(StoreError::MissingLayer(*diff_id));
+                }
+                tx.prepare_cached("INSERT OR IGNORE INTO cache_layers VALUES(?1, ?2)")?
+                    .execute(params![Bytes32(*key), Bytes32::from(diff_id)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The record of a key. Does not count as use: see [`Self::touch`].
+    pub fn get(&self, key: &CacheKey) -> Result<Option<CacheRecord>, StoreError> {
+        self.db.read(|tx| {
+            let query = format!("SELECT {COLUMNS} FROM cache WHERE key = ?1");
+            let record = tx.prepare_cached(&query)?.query_row([Bytes32(*key)], from_row).optional()?;
+            record.map(|record| with_layers(tx, record)).transpose()
+        })
+    }
+
+    /// Earlier runs of a step, last used first.
+    pub fn nearest(&self, slot: &str, limit: usize) -> Result<Vec<CacheRecord>, StoreError> {
+        let query = format!("SELECT {COLUMNS} FROM cache WHERE slot = ?1 ORDER BY last_used DESC LIMIT ?2");
+        self.db.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let records = statement.query_map(params![slot, limit], from_row)?;
+            records.map(|record| with_layers(tx, record?)).collect()
+        })
+    }
+
+    /// Counts these records as used now.
+    pub fn touch(&self, keys: &[CacheKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.db.write(|tx| {
+            let mut statement =
+                tx.prepare_cached("UPDATE cache SET last_used = ?2, uses = uses + 1 WHERE key = ?1")?;
+            for key in keys {
+                statement.execute(params![Bytes32(*key), now()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// All records with their sizes, least recently used first.
+    pub fn list(&self) -> Result<Vec<CacheUsage>, StoreError> {
+        self.db.read(list)
+    }
+
+    /// Removes a record. Its layers' data stay until [`crate::Store::gc`]. False when it was not there.
+    pub fn remove(&self, key: &CacheKey) -> Result<bool, StoreError> {
+        self.db.write(|tx| remove(tx, key))
+    }
+
+    /// Removes records, least recently used first. Returns them; the layers' data stay until [`crate::Store::gc`].
+    pub fn prune(&self, prune: CachePrune) -> Result<Vec<CacheUsage>, StoreError> {
+        self.db.write(|tx| {
+            let mut removed = Vec::new();
+            for usage in list(tx)? {
+                let unused = prune.unused_since.is_none_or(|since| usage.record.last_used < since);
+                if (usage.shared && !prune.all) || !unused {
+                    continue;
+                }
+                if let Some(keep) = prune.keep_bytes
+                    && total(tx)? <= keep
+                {
+                    break;
+                }
+                remove(tx, &usage.record.key)?;
+                removed.push(usage);
+            }
+            Ok(removed)
+        })
+    }
+}
+
+fn remove(tx: &Transaction, key: &CacheKey) -> Result<bool, StoreError> {
+    Ok(tx.prepare_cached("DELETE FROM cache WHERE key = ?1")?.execute([Bytes32(*key)])? > 0)
+}
+
+/// Logical bytes of the layers that cache records name, each once.
+fn total(tx: &Transaction) -> Result<u64, StoreError> {
+    let query = "SELECT coalesce(sum(content_size), 0) FROM layers
+                 WHERE diff_id IN (SELECT diff_id FROM cache_layers)";
+    Ok(tx.prepare_cached(query)?.query_row([], |row| row.get(0))?)
+}
+
+fn list(tx: &Transaction) -> Result<Vec<CacheUsage>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS},
+            (SELECT coalesce(sum(content_size), 0) FROM cache_layers l JOIN layers USING(diff_id) WHERE l.key = cache.key),
+            NOT EXISTS (SELECT 1 FROM cache_layers l WHERE l.key = cache.key
+                AND NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id)
+                AND NOT EXISTS (SELECT 1 FROM container_layers c WHERE c.diff_id = l.diff_id))
+         FROM cache ORDER BY last_used, key"
+    );
+    let mut statement = tx.prepare_cached(&query)?;
+    let rows = statement.query_map([], |row| Ok((from_row(row)?, row.get(6)?, row.get(7)?)))?;
+    rows.map(|row| {
+        let (record, size, shared) = row?;
+        Ok(CacheUsage { record: with_layers(tx, record)?, size, shared })
+    })
+    .collect()
+}
+
+fn from_row(row: &Row) -> rusqlite::Result<CacheRecord> {
+    Ok(CacheRecord {
+        key: row.get::<_, Bytes32>(0)?.0,
+        slot: row.get(1)?,
+        value: row.get(2)?,
+        layers: Vec::new(),
+        created: row.get::<_, Time>(3)?.0,
+        last_used: row.get::<_, Time>(4)?.0,
+        uses: row.get(5)?,
+    })
+}
+
+fn with_layers(tx: &Transaction, mut record: CacheRecord) -> Result<CacheRecord, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT diff_id FROM cache_layers WHERE key = ?1")?;
+    let layers = statement.query_map([Bytes32(record.key)], |row| row.get::<_, Bytes32>(0))?;
+    record.layers = layers.map(|layer| Ok(layer?.diff_id())).collect::<Result<_, StoreError>>()?;
+    Ok(record)
+}

@@ -1,0 +1,132 @@
+//! What a container does.
+use super::Containers;
+use crate::{ProcessId, StoreError};
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+/// What a container does (`spec/engine.md`, section 4, "States").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its first process runs.
+    Running {
+        /// That process.
+        process: ProcessId,
+        /// The helper that waits for it and will record its exit; `None` when the caller does so itself.
+        watcher: Option<ProcessId>,
+        /// Since when.
+        started: Timestamp,
+        /// Frozen by `pause`.
+        #[serde(default)]
+        paused: bool,
+    },
+    /// Its first process is gone.
+    Exited {
+        /// Exit code; 128 + n for a signal; 255 when nobody was there to see it.
+        code: i32,
+        /// Killed for lack of memory.
+        oom_killed: bool,
+        /// Why it could not be started, or empty.
+        #[serde(default)]
+        error: String,
+        /// When it was started, if it was.
+        started: Option<Timestamp>,
+        /// When it ended.
+        finished: Timestamp,
+    },
+}
+
+impl ContainerState {
+    /// Running or paused.
+    pub fn is_alive(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// True for a running container of which neither process nor watcher exists any more.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Running { process, watcher, .. } => {
+                !process.is_alive() && !watcher.as_ref().is_some_and(ProcessId::is_alive)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Containers {
+    /// Records a new state. On exit, the container's addresses and host ports are free again.
+    pub fn set_state(&self, id: &str, state: &ContainerState) -> Result<(), StoreError> {
+        self.db.write(|tx| set(tx, id, state))
+    }
+}
+
+fn set(tx: &Transaction, id: &str, state: &ContainerState) -> Result<(), StoreError> {
+    let changed = tx
+        .prepare_cached("UPDATE containers SET state = ?2, alive = ?3 WHERE id = ?1")?
+        .execute(params![id, to_column(state), state.is_alive()])?;
+    if changed == 0 {
+        return Err(StoreError::NoSuchContainer(id.to_owned()));
+    }
+    if matches!(state, ContainerState::Exited { .. }) {
+        crate::network::release(tx, id)?;
+    }
+    Ok(())
+}
+
+pub(super) fn to_column(state: &ContainerState) -> String {
+    serde_json::to_string(state).expect("plain fields always serialise")
+}
+
+pub(super) fn from_column(row: &Row, at: usize) -> rusqlite::Result<ContainerState> {
+    let text: String = row.get(at)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))
+}
+
+/// Records as exited what nobody watches any more. Returns the IDs.
+pub(crate) fn reap(db: &crate::db::Db) -> Result<Vec<String>, StoreError> {
+    let abandoned = db.read(abandoned)?;
+    if abandoned.is_empty() {
+        return Ok(abandoned);
+    }
+    db.write(|tx| {
+        // Read again: a watcher may have recorded the true exit code meanwhile.
+        let ids = self::abandoned(tx)?;
+        for id in &ids {
+            let state = tx
+                .prepare_cached("SELECT state FROM containers WHERE id = ?1")?
+                .query_row([id], |row| from_column(row, 0))?;
+            let started = match state {
+                ContainerState::Running { started, .. } => Some(started),
+                _ => None,
+            };
+            let finished = Timestamp::now();
+            let exited = ContainerState::Exited {
+                code: 255,
+                oom_killed: false,
+                error: String::new(),
+                started,
+                finished,
+            };
+            set(tx, id, &exited)?;
+        }
+        Ok(ids)
+    })
+}
+
+fn abandoned(tx: &Transaction) -> Result<Vec<String>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT id, state FROM containers WHERE alive")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, from_column(row, 1)?)))?;
+    let mut ids = Vec::new();
+    for row in rows {
+        let (id, state) = row?;
+        if state.is_abandoned() {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,96 @@
+//! The database: one connection per process behind a mutex, WAL, short transactions.
+mod columns;
+mod schema;
+
+pub(crate) use columns::{Bytes32, Time, now};
+
+use crate::StoreError;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a transaction waits for another process' one.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// The database. Writers of all processes take turns; readers wait for nobody.
+#[derive(Debug)]
+pub(crate) struct Db {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Db {
+    /// Opens the database, making it if `create`.
+    pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
+        let inner = || -> Result<Connection, StoreError> {
+            let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+            let mut connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(BUSY)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")?;
+            schema::migrate(&mut connection, path)?;
+            Ok(connection)
+        };
+        let connection = inner().map_err(|error| error.in_database(path))?;
+        Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic inside a transaction rolled it back, so the connection itself is sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `body` on one consistent state.
+    pub(crate) fn read<T>(
+        &self,
+        body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.transaction(TransactionBehavior::Deferred, body)
+    }
+
+    /// Runs `body` alone among all processes; all of it happens or nothing.
+    pub(crate) fn write<T>(
+        &self,
+        body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.transaction(TransactionBehavior::Immediate, body)
+    }
+
+    /// Like `write`, and on the disk when it returns: before data is deleted whose record `body` deleted.
+    pub(crate) fn write_durably<T>(
+        &self,
+        body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let set =
+            |level| self.lock().execute_batch(level).map_err(|e| StoreError::from(e).in_database(&self.path));
+        set("PRAGMA synchronous = FULL")?;
+        let result = self.write(body);
+        set("PRAGMA synchronous = NORMAL")?;
+        result
+    }
+
+    fn transaction<T>(
+        &self,
+        behavior: TransactionBehavior,
+        body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let run = || -> Result<T, StoreError> {
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let value = body(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| error.in_database(&self.path))
+    }
+
+    /// SQLite's own check of the file: `None` when it is sound.
+    pub(crate) fn integrity(&self) -> Result<Option<String>, StoreError> {
+        self.read(|tx| {
+            let answer: String = tx.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            Ok((answer != "ok").then_some(answer))
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Names of images: tags, and the digests under which repositories hold them.
+use super::{Images, exists};
+use crate::StoreError;
+use crate::db::{Bytes32, now};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use strata_oci::{Digest, ImageId, Reference};
+
+impl Images {
+    /// Points a tag at an image: the one step that makes a build, pull or load visible. Returns the image that the
+    /// tag pointed at before, if it was another one; that one stays, perhaps dangling.
+    pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<Option<ImageId>, StoreError> {
+        let name = tag_name(reference)?;
+        self.db.write(|tx| {
+            if !exists(tx, id)? {
+                return Err(StoreError::NoSuchImage(id.to_string()));
+            }
+            let before = tagged(tx, &name)?;
+            tx.prepare_cached("INSERT OR REPLACE INTO tags VALUES(?1, ?2, ?3)")?.execute(params![
+                name,
+                repository(reference),
+                Bytes32::from(id)
+            ])?;
+            tx.prepare_cached("UPDATE images SET last_tagged = ?2, last_used = ?2 WHERE id = ?1")?
+                .execute(params![Bytes32::from(id), now()])?;
+            Ok(before.filter(|before| before != id))
+        })
+    }
+
+    /// Takes a tag away. Returns the image it pointed at.
+    pub fn untag(&self, reference: &Reference) -> Result<ImageId, StoreError> {
+        let name = tag_name(reference)?;
+        self.db.write(|tx| {
+            let id = tagged(tx, &name)?.ok_or_else(|| StoreError::NoSuchImage(reference.familiar()))?;
+            tx.prepare_cached("DELETE FROM tags WHERE reference = ?1")?.execute([&name])?;
+            Ok(id)
+        })
+    }
+
+    /// Remembers that `repository` (full name, `docker.io/library/busybox`) holds the image as manifest `digest`.
+    pub fn remember_digest(&self, id: &ImageId, repository: &str, digest: &Digest) -> Result<(), StoreError> {
+        self.db.write(|tx| {
+            if !exists(tx, id)? {
+                return Err(StoreError::NoSuchImage(id.to_string()));
+            }
+            tx.prepare_cached("INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2, ?3)")?.execute(params![
+                repository,
+                Bytes32::from(digest),
+                Bytes32::from(id)
+            ])?;
+            Ok(())
+        })
+    }
+}
+
+/// `docker.io/library/busybox`.
+pub(super) fn repository(reference: &Reference) -> String {
+    format!("{}/{}", reference.domain(), reference.path())
+}
+
+/// The full form of a tag.
+fn tag_name(reference: &Reference) -> Result<String, StoreError> {
+    match (reference.tag(), reference.digest()) {
+        (Some(_), None) => Ok(reference.to_string()),
+        _ => Err(StoreError::TagWithDigest(reference.familiar())),
+    }
+}
+
+pub(super) fn tagged(tx: &Transaction, name: &str) -> Result<Option<ImageId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT image FROM tags WHERE reference = ?1")?;
+    let image: Option<Bytes32> = statement.query_row([name], |row| row.get(0)).optional()?;
+    Ok(image.map(Bytes32::image_id))
+}

@@ -1,0 +1,180 @@
+//! A layer on its way into the store.
+use super::{LayerRecord, Layers, find, variant};
+use crate::db::{Bytes32, now};
+use crate::root::{index_name, sync_directory};
+use crate::staging::{Hold, Staging, hold};
+use crate::trash::spare;
+use crate::{Lease, StoreError};
+use fs_err as fs;
+use rusqlite::{Transaction, params};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use strata_layer::{Contents, LayerInfo};
+use strata_oci::{DiffId, Digest};
+
+/// A layer in progress, in a staging directory of its own. Dropped without commit, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Ingest {
+    layers: Layers,
+    lease: Lease,
+    staging: Staging,
+}
+
+impl Ingest {
+    pub(super) fn new(layers: Layers, lease: Lease) -> Result<Self, StoreError> {
+        let staging = Staging::new(&layers.root)?;
+        Ok(Self { layers, lease, staging })
+    }
+
+    /// The staging directory, for whatever else the layer's making needs on the same file system.
+    pub fn path(&self) -> &Path {
+        self.staging.path()
+    }
+
+    /// The file to write the tar into, empty. Readable too.
+    pub fn tar_file(&self) -> Result<fs::File, StoreError> {
+        let mut options = fs::OpenOptions::new();
+        Ok(options.read(true).write(true).create(true).truncate(true).open(self.tar_path())?)
+    }
+
+    fn tar_path(&self) -> PathBuf {
+        self.staging.join("layer")
+    }
+
+    /// Publishes the tar together with the index that shows it on top of `below` (bottom first). If the layer is
+    /// already here, that one is used and this one dropped.
+    ///
+    /// When the index needs layers below that are not here yet (a pull commits in any order), it is left out;
+    /// [`Layers::stack`] and [`Layers::mounts`] make it when they need it.
+    pub fn commit(
+        self,
+        info: LayerInfo,
+        contents: &Contents,
+        below: &[DiffId],
+    ) -> Result<LayerRecord, StoreError> {
+        let record = LayerRecord {
+            diff_id: info.diff_id,
+            tar_length: info.tar_length,
+            content_size: info.content_size,
+            entries: info.entries,
+            depends_on_parents: contents.depends_on_parents(),
+            created: now().0,
+        };
+        let here = self.reuse(&info.diff_id)?;
+        let variant = variant(record.depends_on_parents, below);
+        if let Some(here) = &here
+            && self.layers.has_index(&here.diff_id, &variant)?
+        {
+            return Ok(here.clone());
+        }
+        if here.is_none() {
+            self.sync_tar(&info)?;
+        }
+        let index = match self.parents(&variant, below)? {
+            Some(parents) => Some(
+                contents.index(parents.as_ref()).map_err(|error| StoreError::layer(&info.diff_id, error))?,
+            ),
+            None => None,
+        };
+        self.publish(&record, here.is_none(), &variant, index.as_deref())?;
+        Ok(here.unwrap_or(record))
+    }
+
+    /// The layer if it is already here with a tar of the right length; the lease keeps it from then on.
+    fn reuse(&self, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
+        let record = self.layers.db.write(|tx| {
+            self.lease.hold_layer(tx, diff_id)?;
+            find(tx, diff_id)
+        })?;
+        Ok(record.filter(|record| self.layers.checked_tar(record).is_ok()))
+    }
+
+    fn sync_tar(&self, info: &LayerInfo) -> Result<(), StoreError> {
+        let path = self.tar_path();
+        let tar = fs::File::open(&path)?;
+        let actual = tar.metadata()?.len();
+        if actual != info.tar_length {
+            return Err(StoreError::IngestLength { path, expected: info.tar_length, actual });
+        }
+        Ok(tar.sync_all()?)
+    }
+
+    /// What the index needs below it: `None` when that is not here yet, `Some(None)` when it is nothing.
+    fn parents(
+        &self,
+        variant: &str,
+        below: &[DiffId],
+    ) -> Result<Option<Option<strata_layer::Stack>>, StoreError> {
+        if variant.is_empty() {
+            return Ok(Some(None));
+        }
+        match self.layers.stack(below) {
+            Ok(stack) => Ok(Some(Some(stack))),
+            Err(StoreError::MissingLayer(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn publish(
+        &self,
+        record: &LayerRecord,
+        new_tar: bool,
+        variant: &str,
+        index: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let layers = &self.layers;
+        let diff_id = &record.diff_id;
+        let staged = self.staging.join("index");
+        if let Some(bytes) = index {
+            write_synced(&staged, bytes)?;
+        }
+        let _held = hold(&layers.root.layers(), Hold::Publish)?;
+        if new_tar {
+            fs::rename(self.tar_path(), layers.root.tar(diff_id))?;
+        }
+        if index.is_some() {
+            fs::rename(&staged, layers.root.index(diff_id, variant))?;
+        }
+        sync_directory(&layers.root.layers())?;
+        layers.db.write(|tx| {
+            record_layer(tx, record)?;
+            spare(tx, &format!("layers/sha256/{}", diff_id.hex()))?;
+            self.lease.hold_layer(tx, diff_id)?;
+            index.map_or(Ok(()), |bytes| record_index(tx, diff_id, variant, bytes))
+        })
+    }
+}
+
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    Ok(file.sync_all()?)
+}
+
+fn record_layer(tx: &Transaction, record: &LayerRecord) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT OR IGNORE INTO layers VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        Bytes32::from(&record.diff_id),
+        record.tar_length,
+        record.content_size,
+        record.entries,
+        record.depends_on_parents,
+        crate::db::Time(record.created),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn record_index(
+    tx: &Transaction,
+    diff_id: &DiffId,
+    variant: &str,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    spare(tx, &format!("layers/sha256/{}", index_name(diff_id, variant)))?;
+    tx.prepare_cached("INSERT OR REPLACE INTO layer_indexes VALUES(?1, ?2, ?3, ?4)")?.execute(params![
+        Bytes32::from(diff_id),
+        variant,
+        bytes.len(),
+        Bytes32::from(&Digest::of(bytes)),
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Layers: the tar named by its DiffId, and its indexes.
+mod ingest;
+mod mode;
+mod mounts;
+mod opened;
+mod tree;
+
+pub use ingest::Ingest;
+pub use mode::{LayerMode, LayerModeRecord};
+
+use crate::db::{Bytes32, Db, Time};
+use crate::root::Root;
+use crate::{Lease, StoreError};
+use fs_err as fs;
+use jiff::Timestamp;
+use opened::Opened;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use std::sync::Arc;
+use strata_oci::{ChainId, DiffId};
+
+/// The layers of the store.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    root: Arc<Root>,
+    db: Arc<Db>,
+    opened: Arc<Opened>,
+    mode: Arc<mode::Mode>,
+}
+
+/// What is recorded of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerRecord {
+    /// Its name.
+    pub diff_id: DiffId,
+    /// Length of its tar in bytes.
+    pub tar_length: u64,
+    /// Sum of the lengths of its regular files: the size Docker shows.
+    pub content_size: u64,
+    /// Number of tar members.
+    pub entries: u64,
+    /// True when its index depends on the layers below it.
+    pub depends_on_parents: bool,
+    /// When it came into this store.
+    pub created: Timestamp,
+}
+
+impl LayerRecord {
+    fn from_row(row: &Row) -> rusqlite::Result<Self> {
+        Ok(Self {
+            diff_id: row.get::<_, Bytes32>(0)?.diff_id(),
+            tar_length: row.get(1)?,
+            content_size: row.get(2)?,
+            entries: row.get(3)?,
+            depends_on_parents: row.get(4)?,
+            created: row.get::<_, Time>(5)?.0,
+        })
+    }
+}
+
+const COLUMNS: &str = "diff_id, tar_length, content_size, entries, depends_on_parents, created";
+
+impl Layers {
+    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, forced: Option<LayerMode>) -> Self {
+        let mode = Arc::new(mode::Mode::new(&root, forced));
+        Self { root, db, opened: Arc::default(), mode }
+    }
+
+    /// Starts a new layer. `lease` keeps it once it is committed.
+    pub fn begin(&self, lease: &Lease) -> Result<Ingest, StoreError> {
+        Ingest::new(self.clone(), lease.clone())
+    }
+
+    /// The record of a layer; `None` when it is not here.
+    pub fn layer(&self, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
+        self.db.read(|tx| find(tx, diff_id))
+    }
+
+    /// The records of a stack, bottom first; an error names the first layer that is not here.
+    pub fn records(&self, layers: &[DiffId]) -> Result<Vec<LayerRecord>, StoreError> {
+        self.db
+            .read(|tx| layers.iter().map(|id| find(tx, id)?.ok_or(StoreError::MissingLayer(*id))).collect())
+    }
+
+    /// Every layer, in the order of their names.
+    pub fn list(&self) -> Result<Vec<LayerRecord>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM layers"))?;
+            let rows = statement.query_map([], LayerRecord::from_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The tar, for save, push and verify. Its length is compared with the record's.
+    pub fn open_tar(&self, diff_id: &DiffId) -> Result<fs::File, StoreError> {
+        let record = self.layer(diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
+        self.checked_tar(&record)
+    }
+
+    /// Hashes the tar again; an error says what is wrong with it.
+    pub fn verify(&self, diff_id: &DiffId) -> Result<(), StoreError> {
+        let mut tar = self.open_tar(diff_id)?;
+        let actual = crate::blobs::hash(&mut tar)?;
+        if actual != *diff_id.digest() {
+            let what = format!("{} has digest {actual}", self.root.tar(diff_id).display());
+            return Err(StoreError::DamagedLayer { diff_id: *diff_id, what });
+        }
+        Ok(())
+    }
+
+    fn checked_tar(&self, record: &LayerRecord) -> Result<fs::File, StoreError> {
+        let path = self.root.tar(&record.diff_id);
+        let damaged = |what| StoreError::DamagedLayer { diff_id: record.diff_id, what };
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(damaged(format!("{} is missing", path.display())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match file.metadata()?.len() {
+            length if length == record.tar_length => Ok(file),
+            length => {
+                Err(damaged(format!("{} has {length} bytes, not {}", path.display(), record.tar_length)))
+            }
+        }
+    }
+}
+
+pub(crate) fn find(tx: &Transaction, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM layers WHERE diff_id = ?1"))?;
+    Ok(statement.query_row([Bytes32::from(diff_id)], LayerRecord::from_row).optional()?)
+}
+
+/// Which index shows a layer on top of `below`: empty unless it depends on the layers there.
+fn variant(depends_on_parents: bool, below: &[DiffId]) -> String {
+    match ChainId::of(below) {
+        Some(chain) if depends_on_parents => chain.short(),
+        _ => String::new(),
+    }
+}

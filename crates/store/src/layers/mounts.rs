@@ -1,0 +1,55 @@
+//! Layers as values that `runtime` mounts.
+use super::{LayerMode, LayerRecord, Layers, variant};
+use crate::StoreError;
+use crate::root::{create_directory, mount_name};
+use std::path::PathBuf;
+use strata_layer::mount::{LayerMount, LayerSource};
+use strata_oci::DiffId;
+
+impl Layers {
+    /// The directory at which a layer on top of `below` is shown: `overlay2/<id>/diff`. It need not exist yet.
+    pub fn mount_target(&self, diff_id: &DiffId, below: &[DiffId]) -> Result<PathBuf, StoreError> {
+        let record = self.layer(diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
+        let variant = variant(record.depends_on_parents, below);
+        Ok(self.root.overlay().join(mount_name(diff_id, &variant)).join("diff"))
+    }
+
+    /// How each layer of a stack (bottom first) becomes a directory. The targets exist; in tree mode they are
+    /// already unpacked. The files' lengths are compared with their records: the kernel would mount a short tar
+    /// (`spec/erofs.md`, section 2). Hold a lease or a container record on the layers while using the values.
+    pub fn mounts(&self, layers: &[DiffId]) -> Result<Vec<LayerMount>, StoreError> {
+        let mode = self.known_mode()?;
+        let records = self.records(layers)?;
+        let mount = |(position, record)| self.mount(mode, record, &layers[..position]);
+        records.iter().enumerate().map(mount).collect()
+    }
+
+    fn mount(
+        &self,
+        mode: LayerMode,
+        record: &LayerRecord,
+        below: &[DiffId],
+    ) -> Result<LayerMount, StoreError> {
+        let diff_id = &record.diff_id;
+        let variant = variant(record.depends_on_parents, below);
+        self.checked_tar(record)?;
+        if !self.has_index(diff_id, &variant)? {
+            // Opening makes the index.
+            self.open_layer(diff_id, below)?;
+        }
+        let directory = self.root.overlay().join(mount_name(diff_id, &variant));
+        let target = directory.join("diff");
+        if mode == LayerMode::Tree {
+            self.unpack_once(diff_id, below, &directory)?;
+            return Ok(LayerMount { source: LayerSource::Tree, target });
+        }
+        create_directory(&directory, 0o711)?;
+        create_directory(&target, 0o755)?;
+        let (index, tar) = (self.root.index(diff_id, &variant), self.root.tar(diff_id));
+        let source = match mode {
+            LayerMode::Erofs => LayerSource::Erofs { index, tar },
+            _ => LayerSource::ErofsLoop { index, tar },
+        };
+        Ok(LayerMount { source, target })
+    }
+}

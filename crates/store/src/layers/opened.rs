@@ -1,0 +1,138 @@
+//! Layers opened for reading, shared while anybody uses them.
+use super::ingest::{record_index, write_synced};
+use super::{LayerRecord, Layers, variant};
+use crate::StoreError;
+use crate::db::Bytes32;
+use crate::root::sync_directory;
+use crate::staging::{Hold, Staging, hold};
+use fs_err as fs;
+use rusqlite::{OptionalExtension as _, params};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use strata_layer::{Layer, Limits, Stack};
+use strata_oci::DiffId;
+
+/// Layers that are open in this process, by DiffId and index variant.
+#[derive(Default)]
+pub(super) struct Opened(Mutex<HashMap<(DiffId, String), Weak<Layer>>>);
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+impl Layers {
+    /// The merged view of a stack, bottom first. A missing index is made again from the stored tar.
+    pub fn stack(&self, layers: &[DiffId]) -> Result<Stack, StoreError> {
+        let mut opened = Vec::with_capacity(layers.len());
+        for (position, record) in self.records(layers)?.iter().enumerate() {
+            let layer = self.open_record(record, &layers[..position], &opened)?;
+            opened.push(layer);
+        }
+        Ok(Stack::new(opened))
+    }
+
+    /// One layer on top of `below`.
+    pub fn open_layer(&self, diff_id: &DiffId, below: &[DiffId]) -> Result<Arc<Layer>, StoreError> {
+        let record = self.layer(diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
+        let parents = match variant(record.depends_on_parents, below).as_str() {
+            "" => Vec::new(),
+            _ => self.opened_parents(below)?,
+        };
+        self.open_record(&record, below, &parents)
+    }
+
+    fn opened_parents(&self, below: &[DiffId]) -> Result<Vec<Arc<Layer>>, StoreError> {
+        let mut opened = Vec::with_capacity(below.len());
+        for (position, record) in self.records(below)?.iter().enumerate() {
+            let layer = self.open_record(record, &below[..position], &opened)?;
+            opened.push(layer);
+        }
+        Ok(opened)
+    }
+
+    fn open_record(
+        &self,
+        record: &LayerRecord,
+        below: &[DiffId],
+        parents: &[Arc<Layer>],
+    ) -> Result<Arc<Layer>, StoreError> {
+        let key = (record.diff_id, variant(record.depends_on_parents, below));
+        let lock = || self.opened.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = lock().get(&key).and_then(Weak::upgrade) {
+            return Ok(layer);
+        }
+        let index = self.read_index(record, &key.1, || Stack::new(parents.to_vec()))?;
+        let tar = self.checked_tar(record)?.into_parts().0;
+        let layer = Layer::open(index, tar).map_err(|error| StoreError::layer(&record.diff_id, error))?;
+        let layer = Arc::new(layer);
+        let mut open = lock();
+        open.retain(|_, layer| layer.strong_count() > 0);
+        open.insert(key, Arc::downgrade(&layer));
+        Ok(layer)
+    }
+
+    fn read_index(
+        &self,
+        record: &LayerRecord,
+        variant: &str,
+        parents: impl FnOnce() -> Stack,
+    ) -> Result<Vec<u8>, StoreError> {
+        let diff_id = &record.diff_id;
+        match self.index_length(diff_id, variant)? {
+            Some(length) => match fs::read(self.root.index(diff_id, variant)) {
+                Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
+                _ => self.rebuild_index(record, variant, &parents()),
+            },
+            None => self.rebuild_index(record, variant, &parents()),
+        }
+    }
+
+    /// Reads the tar once more to make an index that is missing or damaged.
+    fn rebuild_index(
+        &self,
+        record: &LayerRecord,
+        variant: &str,
+        parents: &Stack,
+    ) -> Result<Vec<u8>, StoreError> {
+        let diff_id = &record.diff_id;
+        let failed = |error| StoreError::layer(diff_id, error);
+        let mut tar = self.checked_tar(record)?;
+        let (info, contents) =
+            strata_layer::ingest(&mut tar, &mut std::io::sink(), &Limits::default()).map_err(failed)?;
+        if info.diff_id != *diff_id {
+            let what = format!("{} has digest {}", self.root.tar(diff_id).display(), info.diff_id);
+            return Err(StoreError::DamagedLayer { diff_id: *diff_id, what });
+        }
+        let parents = (!variant.is_empty()).then_some(parents);
+        let bytes = contents.index(parents).map_err(failed)?;
+        let staging = Staging::new(&self.root)?;
+        let staged = staging.join("index");
+        write_synced(&staged, &bytes)?;
+        let area = self.root.layers();
+        let _held = hold(&area, Hold::Publish)?;
+        fs::rename(&staged, self.root.index(diff_id, variant))?;
+        sync_directory(&area)?;
+        self.db.write(|tx| {
+            super::find(tx, diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
+            record_index(tx, diff_id, variant, &bytes)
+        })?;
+        Ok(bytes)
+    }
+
+    /// Length of an index by its record.
+    pub(super) fn index_length(&self, diff_id: &DiffId, variant: &str) -> Result<Option<u64>, StoreError> {
+        self.db.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT length FROM layer_indexes WHERE diff_id = ?1 AND variant = ?2")?;
+            Ok(statement.query_row(params![Bytes32::from(diff_id), variant], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// True when the index is recorded and its file has the recorded length.
+    pub(super) fn has_index(&self, diff_id: &DiffId, variant: &str) -> Result<bool, StoreError> {
+        let Some(length) = self.index_length(diff_id, variant)? else { return Ok(false) };
+        Ok(fs::metadata(self.root.index(diff_id, variant)).is_ok_and(|metadata| metadata.len() == length))
+    }
+}

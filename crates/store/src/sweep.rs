@@ -1,0 +1,141 @@
+//! The sweep: what killed processes and power cuts left (`design.md`, section 4).
+use crate::db::{Bytes32, Db};
+use crate::process::boot_id;
+use crate::root::{Root, index_name, mount_name};
+use crate::staging::{Hold, hold, seize};
+use crate::trash::{Trash, bury};
+use crate::{Access, StoreError, containers, leases};
+use fs_err as fs;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// What opening a store found and tidied up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Staging directories and lease files of dead processes.
+    pub staging: usize,
+    /// Leases of dead processes.
+    pub leases: usize,
+    /// Removals that were noted but not carried out.
+    pub doomed: usize,
+    /// Things left in the trash.
+    pub trash: usize,
+    /// Files and directories that no record names.
+    pub orphans: usize,
+    /// Containers whose process is gone: now exited.
+    pub containers: Vec<String>,
+}
+
+pub(crate) fn sweep(root: &Root, db: &Db, trash: &Trash, access: Access) -> Result<SweepReport, StoreError> {
+    let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
+    if access == Access::Look {
+        return Ok(report);
+    }
+    report.trash = trash.sweep()?;
+    report.doomed = bury(root, db, trash)?;
+    report.staging = sweep_staging(root, trash)?;
+    let first = is_first_since_boot(root);
+    if report.staging > 0 || first {
+        report.leases = db.write(|tx| leases::expire(root, tx))?;
+        report.orphans = sweep_orphans(root, db, trash)?;
+    }
+    if first {
+        restore_container_directories(root, db)?;
+        fs::write(boot_file(root), boot_id())?;
+    }
+    Ok(report)
+}
+
+/// Removes what in `ingest/` nobody holds.
+fn sweep_staging(root: &Root, trash: &Trash) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for entry in fs::read_dir(root.ingest())? {
+        let path = entry?.path();
+        if let Some(_lock) = seize(&path)? {
+            trash.discard(&path)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// After a boot, the journal of the file system and the database may disagree about the last moments before it.
+fn is_first_since_boot(root: &Root) -> bool {
+    fs::read_to_string(boot_file(root)).map_or(true, |text| text != boot_id())
+}
+
+fn boot_file(root: &Root) -> std::path::PathBuf {
+    let store = strata_oci::Digest::of(root.root.as_os_str().as_encoded_bytes()).short();
+    root.run.join(format!("swept-{store}"))
+}
+
+fn sweep_orphans(root: &Root, db: &Db, trash: &Trash) -> Result<usize, StoreError> {
+    let mut count = 0;
+    let mut area = |path: &Path, query: fn(&Db) -> Result<HashSet<String>, StoreError>| {
+        // Under the lock: no publisher stands between its rename and its record.
+        let _held = hold(path, Hold::Remove)?;
+        let known = query(db)?;
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|name| known.contains(name))
+                && is_rubbish(&entry.path())
+            {
+                trash.discard(&entry.path())?;
+                count += 1;
+            }
+        }
+        Ok::<(), StoreError>(())
+    };
+    area(&root.layers(), known_layer_files)?;
+    area(&root.blobs(), |db| {
+        names(db, "SELECT digest FROM blobs", |row| Ok(row.get::<_, Bytes32>(0)?.digest().hex()))
+    })?;
+    area(&root.containers(), |db| names(db, "SELECT id FROM containers", |row| row.get(0)))?;
+    area(&root.overlay(), known_mounts)?;
+    area(&root.volumes(), |db| names(db, "SELECT name FROM volumes", |row| row.get(0)))?;
+    Ok(count)
+}
+
+/// A volume's data are somebody's, even if the record is lost: only an empty one is taken away.
+fn is_rubbish(path: &Path) -> bool {
+    let in_volumes = path.parent().is_some_and(|parent| parent.ends_with("volumes"));
+    !in_volumes || fs::read_dir(path.join("_data")).map_or(true, |mut entries| entries.next().is_none())
+}
+
+pub(crate) fn known_layer_files(db: &Db) -> Result<HashSet<String>, StoreError> {
+    let mut known =
+        names(db, "SELECT diff_id FROM layers", |row| Ok(row.get::<_, Bytes32>(0)?.diff_id().hex()))?;
+    known.extend(names(db, "SELECT diff_id, variant FROM layer_indexes", |row| {
+        Ok(index_name(&row.get::<_, Bytes32>(0)?.diff_id(), row.get_ref(1)?.as_str()?))
+    })?);
+    Ok(known)
+}
+
+pub(crate) fn known_mounts(db: &Db) -> Result<HashSet<String>, StoreError> {
+    let mut known = names(db, "SELECT diff_id, variant FROM layer_indexes", |row| {
+        Ok(mount_name(&row.get::<_, Bytes32>(0)?.diff_id(), row.get_ref(1)?.as_str()?))
+    })?;
+    // Links to the directories, not one of them.
+    known.insert("l".to_owned());
+    Ok(known)
+}
+
+pub(crate) fn names(
+    db: &Db,
+    query: &str,
+    name: impl Fn(&rusqlite::Row) -> rusqlite::Result<String>,
+) -> Result<HashSet<String>, StoreError> {
+    db.read(|tx| Ok(tx.prepare_cached(query)?.query_map([], |row| name(row))?.collect::<Result<_, _>>()?))
+}
+
+/// Creating a container does not wait for the disk, so a power cut may have taken its empty directories.
+fn restore_container_directories(root: &Root, db: &Db) -> Result<(), StoreError> {
+    for id in names(db, "SELECT id FROM containers", |row| row.get(0))? {
+        let directory = root.containers().join(id);
+        crate::root::create_directory(&directory, 0o711)?;
+        for (part, mode) in [("upper", 0o755), ("work", 0o711), ("merged", 0o711)] {
+            crate::root::create_directory(&directory.join(part), mode)?;
+        }
+    }
+    Ok(())
+}
