@@ -5,18 +5,24 @@
 #![forbid(unsafe_code)]
 
 mod ast;
+pub mod chmod;
 pub mod duration;
 mod error;
 mod expand;
+pub mod glob;
+mod ignore;
 mod mount;
 mod parse;
+pub mod ports;
 mod quote;
+pub mod signal;
 mod source;
 mod suggest;
 
 pub use ast::*;
 pub use error::ParseError;
 pub use expand::{ExpandError, Expanded, Lookup, expand, expand_heredoc, expand_raw, expand_words};
+pub use ignore::{Ignore, IgnoreError, Verdict, Walk};
 pub use mount::{Device, Mount, MountError, MountKind, Sharing, ram_in_bytes};
 pub use parse::stage::is_stage_name;
 pub use parse::{parse, parse_bytes, parse_instruction, text_of};
