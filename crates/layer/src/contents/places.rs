@@ -1,0 +1,97 @@
+//! Where a regular file's bytes are, in the form an index can hold.
+use crate::tar::{BLOCK, Segment, padding};
+use strata_erofs::{Data, Extent};
+
+/// Entries of one file's chunk table: 128 MiB of index. A sparse file of 64 GiB in pieces of 4 KiB has as many.
+const MAX_CHUNKS: u64 = 16 << 20;
+
+/// Where the bytes of a regular file are.
+pub(crate) enum Placed {
+    /// In one piece in the tar, from this offset.
+    Whole(u64),
+    /// Here and there in the tar, block by block.
+    Pieces(Box<[Segment]>),
+    /// Here, because an index cannot point at them.
+    Spooled(Box<[u8]>),
+}
+
+impl Placed {
+    /// As the image wants it; the tar is device 1.
+    pub(crate) fn to_data(&self, size: u64) -> Data {
+        let extent = |segment: &Segment| Extent {
+            logical: segment.logical,
+            length: segment.length,
+            device: 1,
+            offset: segment.offset,
+        };
+        match self {
+            Self::Whole(_) if size == 0 => Data::External(Vec::new()),
+            Self::Whole(offset) => {
+                Data::External(vec![extent(&Segment { logical: 0, length: size, offset: *offset })])
+            }
+            Self::Pieces(segments) => Data::External(segments.iter().map(extent).collect()),
+            Self::Spooled(bytes) => Data::Inline(bytes.to_vec()),
+        }
+    }
+
+    /// Bytes this keeps in memory or, as a chunk table, in the index.
+    pub(crate) fn weight(&self, size: u64) -> u64 {
+        match self {
+            Self::Whole(_) => 0,
+            Self::Pieces(segments) => chunks(segments, size) * 8 + segments.len() as u64 * 24,
+            Self::Spooled(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// True if an index cannot point at these segments: it points at whole blocks of the tar from whole blocks of the file.
+pub(crate) fn needs_spool(segments: &[Segment]) -> bool {
+    segments.iter().any(|segment| segment.logical % BLOCK != 0 || segment.offset % BLOCK != 0)
+}
+
+/// The places of a file whose segments are aligned. A segment that ends inside a block is taken to the block's end,
+/// whose padding the caller knows to be zeros.
+pub(crate) fn placed(segments: &[Segment], size: u64) -> Result<Placed, String> {
+    match segments {
+        [] if size == 0 => Ok(Placed::Whole(0)),
+        [all] if all.logical == 0 && all.length == size => Ok(Placed::Whole(all.offset)),
+        _ => {
+            let segments = joined(segments, size);
+            let chunks = chunks(&segments, size);
+            if chunks > MAX_CHUNKS {
+                return Err(format!(
+                    "it is a sparse file of {size} bytes in pieces so small that its map has {chunks} entries; {MAX_CHUNKS} are allowed"
+                ));
+            }
+            Ok(Placed::Pieces(segments.into()))
+        }
+    }
+}
+
+fn joined(segments: &[Segment], size: u64) -> Vec<Segment> {
+    let mut joined: Vec<Segment> = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let padded = segment.length + padding(segment.length);
+        let length = padded.min(size - segment.logical);
+        match joined.last_mut() {
+            Some(last)
+                if last.logical + last.length == segment.logical
+                    && last.offset + last.length == segment.offset =>
+            {
+                last.length += length;
+            }
+            _ => joined.push(Segment { length, ..*segment }),
+        }
+    }
+    joined
+}
+
+/// Entries of the chunk table: all chunks of a file have one size, a power of two that divides every border.
+fn chunks(segments: &[Segment], size: u64) -> u64 {
+    let borders = segments.iter().fold(0, |borders, segment| {
+        let end = segment.logical + segment.length;
+        borders | segment.logical | if end == size { 0 } else { end }
+    });
+    let unit = if borders == 0 { size.next_power_of_two().max(BLOCK) } else { 1 << borders.trailing_zeros() };
+    size.div_ceil(unit.min(1 << 40))
+}
