@@ -90,3 +90,26 @@ pub(crate) fn encode_device(major: u32, minor: u32) -> Option<u32> {
 pub(crate) fn decode_device(packed: u32) -> (u32, u32) {
     ((packed >> 8) & 0xfff, (packed & 0xff) | ((packed >> 12) & 0xf_ff00))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_numbers_survive() {
+        assert_eq!(encode_device(8, 257), Some(0x0010_0801));
+        for (major, minor) in [(0, 0), (1, 3), (4095, 1_048_575), (259, 256)] {
+            assert_eq!(encode_device(major, minor).map(decode_device), Some((major, minor)));
+        }
+    }
+
+    #[test]
+    fn types_survive() {
+        for file_type in FileType::ALL {
+            assert_eq!(FileType::from_dirent_code(file_type.dirent_code()), Some(file_type));
+            assert_eq!(FileType::from_mode(file_type.mode_bits() | 0o7777), Some(file_type));
+        }
+        assert_eq!((FileType::from_dirent_code(0), FileType::from_dirent_code(8)), (None, None));
+        assert_eq!(FileType::from_mode(0o7777), None);
+    }
+}

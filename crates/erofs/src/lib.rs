@@ -45,6 +45,10 @@ pub struct Attributes {
 }
 
 /// A run of a file's bytes in an external device.
+///
+/// The kernel reads whole blocks. So the device must hold the rest of an extent's last block too; where an
+/// extent ends inside the file, that rest must be zeros, as it shows in the file; and at the end of the file it
+/// shows in the last page of a memory map. Tars pad members this way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Offset in the file, bytes.

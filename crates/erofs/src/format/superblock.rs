@@ -120,3 +120,21 @@ pub(crate) fn encode_device_slot(blocks: u32, flat_address: u32) -> [u8; DEVICE_
 pub(crate) fn decode_device_blocks(slot: &[u8; DEVICE_SLOT_SIZE as usize]) -> u32 {
     u32::from_le_bytes(get(slot, 64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc32c_without_the_final_inversion() {
+        // After the magic number and the empty field the kernel starts from this value.
+        let mut head = MAGIC.to_le_bytes().to_vec();
+        head.extend([0xAA; 4]);
+        assert_eq!(checksum(&head), 0x5045_B54A);
+    }
+
+    #[test]
+    fn the_checksum_covers_one_block_or_what_the_first_block_has_left() {
+        assert_eq!([9, 10, 11, 12].map(checksum_length), [512, 1024, 1024, 3072]);
+    }
+}

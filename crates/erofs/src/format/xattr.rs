@@ -77,3 +77,29 @@ pub(crate) fn encode_body(xattrs: &[Xattr], out: &mut Vec<u8>) {
         out.resize(start + length, 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_and_joined() {
+        for name in ["user.x", "trusted.overlay.opaque", "security.capability", "system.posix_acl_default"] {
+            let (index, rest) = split_name(name.as_bytes()).unwrap();
+            assert_eq!(join_name(index, rest).unwrap(), name.as_bytes());
+        }
+        assert_eq!(split_name(b"system.posix_acl_access"), Some((2, &b""[..])));
+        for name in ["system.nfs4_acl", "user.", "xuser.a", ""] {
+            assert_eq!(split_name(name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(join_name(5, b"x"), None);
+    }
+
+    #[test]
+    fn the_count_tells_the_size() {
+        assert_eq!((body_count(0), body_size_of_count(0)), (0, 0));
+        for size in [16, 20, BODY_MAX] {
+            assert_eq!(body_size_of_count(body_count(size)), size);
+        }
+    }
+}

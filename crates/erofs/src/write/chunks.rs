@@ -35,12 +35,13 @@ pub(super) fn normalize(size: u64, extents: Vec<Extent>) -> Result<Vec<Extent>, 
     Ok(joined)
 }
 
-/// Checks that every extent lies within its device.
+/// Checks that every extent lies within its device, with the rest of its last block: the kernel reads
+/// whole blocks, and one that the device ends in is an I/O error.
 pub(super) fn check_devices(extents: &[Extent], device_lengths: &[u64]) -> Result<(), WriteError> {
     for extent in extents {
         let length = usize::from(extent.device).checked_sub(1).and_then(|slot| device_lengths.get(slot));
         let device_length = length.copied().unwrap_or(0);
-        let end = extent.offset + extent.length;
+        let end = (extent.offset + extent.length).div_ceil(BLOCK).saturating_mul(BLOCK);
         if end > device_length {
             let Extent { logical, device, .. } = *extent;
             return Err(WriteError::OutsideDevice { logical, device, end, device_length });
@@ -90,4 +91,42 @@ pub(super) fn entries(
         put(&mut entry, 4, block.to_le_bytes());
         entry
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(logical: u64, length: u64, offset: u64) -> Extent {
+        Extent { logical, length, device: 1, offset }
+    }
+
+    #[test]
+    fn the_chunk_size_divides_every_inner_edge() {
+        assert_eq!(chunk_bits(1, &[extent(0, 1, 0)]), 9);
+        assert_eq!(chunk_bits(512, &[extent(0, 512, 0)]), 9);
+        assert_eq!(chunk_bits(513, &[extent(0, 513, 0)]), 10);
+        assert_eq!(chunk_bits(1 << 33, &[extent(0, 1 << 33, 0)]), 33);
+        assert_eq!(chunk_bits(1 << 60, &[]), 40);
+        assert_eq!(chunk_bits(1 << 20, &[extent(8192, 4096, 0)]), 12);
+        assert_eq!(chunk_bits(1 << 20, &[extent(8192, 4000, 0)]), 9);
+        // The end of the file does not count.
+        assert_eq!(chunk_bits(9001, &[extent(8192, 809, 0)]), 13);
+    }
+
+    #[test]
+    fn entries_point_into_the_extents() {
+        let extents = [extent(1024, 600, 5120), extent(2048, 512, 0)];
+        let entries: Vec<_> = entries(4096, &extents, chunk_bits(4096, &extents)).collect();
+        let hole = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+        let at = |block: u8| [0, 0, 1, 0, block, 0, 0, 0];
+        assert_eq!(entries, [hole, hole, at(10), at(11), at(0), hole, hole, hole]);
+    }
+
+    #[test]
+    fn extents_that_continue_each_other_are_joined() {
+        let given =
+            vec![extent(0, 512, 512), extent(512, 0, 0), extent(512, 1024, 1024), extent(1536, 512, 0)];
+        assert_eq!(normalize(2048, given).unwrap(), [extent(0, 1536, 512), extent(1536, 512, 0)]);
+    }
 }

@@ -88,3 +88,36 @@ pub(super) fn encode(
         out.extend_from_slice(names.get(entry));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(lengths: &[usize]) -> (Vec<usize>, u64) {
+        let mut names = Names::new();
+        let entries: Vec<Entry> =
+            lengths.iter().map(|length| names.store(&vec![b'x'; *length], InodeId::ROOT)).collect();
+        (blocks(&entries).map(<[Entry]>::len).collect(), size(&entries))
+    }
+
+    #[test]
+    fn blocks_are_filled_to_the_last_byte() {
+        assert_eq!(sizes(&[1, 2]), (vec![2], 27));
+        assert_eq!(sizes(&[244, 244]), (vec![2], 512));
+        assert_eq!(sizes(&[244, 245]), (vec![1, 1], 512 + 257));
+        assert_eq!(sizes(&[255, 255, 255]), (vec![1, 1, 1], 1024 + 267));
+    }
+
+    #[test]
+    fn an_encoded_block_has_its_names_behind_its_entries() {
+        let mut names = Names::new();
+        let entries = [names.dot(InodeId::ROOT), names.store(b"abc", InodeId(1))];
+        let mut bytes = Vec::new();
+        let inode = |id: InodeId| (id.index() as u64 + 40, FileType::Directory);
+        encode(&entries, &names, inode, &mut bytes);
+        let mut expected = vec![40, 0, 0, 0, 0, 0, 0, 0, 24, 0, 2, 0];
+        expected.extend([41, 0, 0, 0, 0, 0, 0, 0, 25, 0, 2, 0]);
+        expected.extend(b".abc");
+        assert_eq!(bytes, expected);
+    }
+}

@@ -99,7 +99,7 @@ pub enum WriteError {
         logical: u64,
         /// Device slot.
         device: u16,
-        /// Where the extent ends in the device.
+        /// Where the extent's last block ends in the device.
         end: u64,
         /// The device's length; 0 when there is no such slot.
         device_length: u64,

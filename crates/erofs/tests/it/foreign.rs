@@ -125,7 +125,7 @@ fn fsck_erofs_finds_nothing_wrong() {
     for seed in 1000..1030 {
         let tree = Random(seed).tree(100);
         fs::write(&path, tree.write().0).unwrap();
-        let mut arguments = Vec::new();
+        let mut arguments = vec![b"--extract".to_vec()];
         for (index, device) in tree.devices.iter().enumerate() {
             let device_path = scratch.path().join(format!("device{index}"));
             fs::write(&device_path, device).unwrap();
