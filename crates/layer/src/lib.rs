@@ -21,6 +21,8 @@
 mod builder;
 pub mod compression;
 mod contents;
+pub mod context;
+pub mod copy;
 mod error;
 mod index;
 mod ingest;
@@ -29,6 +31,7 @@ pub mod mount;
 mod pack;
 mod stack;
 pub mod tar;
+pub mod tree;
 mod unpack;
 mod xattr;
 

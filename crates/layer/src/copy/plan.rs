@@ -1,0 +1,305 @@
+//! Where everything goes: the tree that the new layer will hold, before a byte of it is written.
+//!
+//! The plan knows every directory it touched, its own and those of the layers below, so each path component is asked
+//! for below at most once, and never under a directory that is new.
+use super::error::shown;
+use super::select::{Item, Selection};
+use super::{CopyError, CopyOptions};
+use crate::stack::{Found, MAX_LINKS, components, too_many_links};
+use crate::tree::{Entry, join};
+use crate::{FileType, Metadata, Stack};
+use std::collections::BTreeMap;
+
+/// Entries of the new layer by path, in the order in which they are written.
+pub(super) type Planned = BTreeMap<Vec<u8>, Node>;
+
+/// One entry.
+pub(super) struct Node {
+    pub(super) metadata: Metadata,
+    /// A symlink's target.
+    pub(super) link: Vec<u8>,
+    pub(super) body: Body,
+    /// A directory in which the layers below have (or may have) entries that show through.
+    pub(super) shows_below: bool,
+    /// A directory that stands where the layers below had something that must not show through.
+    pub(super) opaque: bool,
+    /// Part of the layer; otherwise only known.
+    pub(super) kept: bool,
+}
+
+/// Where a regular file's bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Not a regular file.
+    None,
+    /// Numbers of the selection, its root and its item.
+    Item { selection: usize, root: usize, item: usize },
+}
+
+pub(super) struct Plan<'a> {
+    selections: &'a [Selection],
+    below: Option<&'a Stack>,
+    pub(super) options: &'a CopyOptions,
+    pub(super) nodes: Planned,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        selections: &'a [Selection],
+        below: Option<&'a Stack>,
+        options: &'a CopyOptions,
+    ) -> Self {
+        let mut plan = Self { selections, below, options, nodes: Planned::new() };
+        let root = Node { shows_below: below.is_some(), ..plan.new_directory() };
+        plan.nodes.insert(Vec::new(), root);
+        plan
+    }
+
+    /// What the layer holds. The root itself stays as it is.
+    pub(super) fn finish(mut self) -> Planned {
+        self.nodes.retain(|path, node| node.kept && !path.is_empty());
+        self.nodes
+    }
+
+    /// Plans one source (BuildKit's rules: `spec/build.md` 2.1, 2.3, 2.4).
+    pub(super) fn place(
+        &mut self,
+        selection: usize,
+        root: usize,
+        destination: &[u8],
+    ) -> Result<(), CopyError> {
+        let source = &self.selections[selection].roots[root];
+        let is_directory_path = is_directory_path(destination);
+        let mut target = self.resolve(b"", destination)?;
+        if is_directory_path {
+            self.make_directories(&target)?;
+        }
+        let existing = self.lookup(&target)?;
+        if source.entry.is_directory() {
+            return match existing {
+                Some(FileType::Directory) | None => self.place_contents(selection, root, &target),
+                Some(_) => Err(CopyError::NotDirectory(shown(&target))),
+            };
+        }
+        if existing == Some(FileType::Directory) {
+            target = join(&target, &source.name);
+        }
+        self.make_directories(parent(&target))?;
+        self.add(&target, &source.items[0], Body::Item { selection, root, item: 0 })
+    }
+
+    /// A directory's contents go into `target`, which keeps its owner and mode if it is there already, and is
+    /// made like an implied parent if not. Either way it takes the source's time.
+    fn place_contents(&mut self, selection: usize, root: usize, target: &[u8]) -> Result<(), CopyError> {
+        let source = &self.selections[selection].roots[root];
+        self.make_directories(target)?;
+        if let Some(node) = self.nodes.get_mut(target) {
+            node.metadata.mtime = source.entry.metadata.mtime;
+            node.metadata.mtime_nsec = source.entry.metadata.mtime_nsec;
+        }
+        self.keep(target);
+        for (at, item) in source.items.iter().enumerate() {
+            self.add(&join(target, &item.path), item, Body::Item { selection, root, item: at })?;
+        }
+        Ok(())
+    }
+
+    /// Plans one entry; its parent must be planned.
+    fn add(&mut self, path: &[u8], item: &Item, body: Body) -> Result<(), CopyError> {
+        if name(path).starts_with(b".wh.") {
+            return Err(CopyError::WhiteoutName(shown(path)));
+        }
+        let existing = self.lookup(path)?;
+        let metadata = self.dressed(&item.entry);
+        if item.entry.is_directory() {
+            return match existing {
+                None => {
+                    let node = Node { metadata, ..self.new_directory() };
+                    self.insert(path, node);
+                    Ok(())
+                }
+                Some(FileType::Directory) => {
+                    if let Some(node) = self.nodes.get_mut(path) {
+                        node.metadata = metadata;
+                    }
+                    self.keep(path);
+                    Ok(())
+                }
+                Some(_) => Err(CopyError::NotDirectory(shown(path))),
+            };
+        }
+        if existing == Some(FileType::Directory) {
+            return Err(CopyError::ReplaceDirectory(shown(path)));
+        }
+        let body = if item.entry.is_file() { body } else { Body::None };
+        let link = item.entry.link.clone();
+        self.insert(path, Node { metadata, link, body, shows_below: false, opaque: false, kept: true });
+        Ok(())
+    }
+
+    /// Metadata as `--chown` and `--chmod` leave them.
+    fn dressed(&self, entry: &Entry) -> Metadata {
+        let mut metadata = entry.metadata.clone();
+        if let Some((uid, gid)) = self.options.owner {
+            (metadata.uid, metadata.gid) = (uid, gid);
+        }
+        match (&self.options.chmod, metadata.file_type) {
+            (_, FileType::Symlink) => metadata.mode = 0o777,
+            (Some(chmod), file_type) => {
+                metadata.mode = chmod.apply(metadata.mode, file_type == FileType::Directory);
+            }
+            (None, _) => {}
+        }
+        metadata
+    }
+
+    pub(super) fn insert(&mut self, path: &[u8], node: Node) {
+        self.nodes.insert(path.to_vec(), node);
+        self.keep(parent(path));
+    }
+
+    /// Makes a known directory and its parents part of the layer.
+    pub(super) fn keep(&mut self, mut path: &[u8]) {
+        while let Some(node) = self.nodes.get_mut(path) {
+            if std::mem::replace(&mut node.kept, true) || path.is_empty() {
+                return;
+            }
+            path = parent(path);
+        }
+    }
+
+    /// A directory that no source describes: 0755 and root's, or what `--chown` and an octal `--chmod` say.
+    pub(super) fn new_directory(&self) -> Node {
+        let (uid, gid) = self.options.owner.unwrap_or_default();
+        let chmod = self.options.chmod.as_ref().and_then(super::Chmod::implied_directory);
+        Node {
+            metadata: Metadata {
+                file_type: FileType::Directory,
+                mode: chmod.unwrap_or(0o755),
+                uid,
+                gid,
+                mtime: self.options.created.0,
+                mtime_nsec: self.options.created.1,
+                size: 0,
+                rdev: (0, 0),
+                xattrs: Vec::new(),
+            },
+            link: Vec::new(),
+            body: Body::None,
+            shows_below: false,
+            opaque: false,
+            kept: true,
+        }
+    }
+
+    /// Makes the directory at a real path, and its parents.
+    pub(super) fn make_directories(&mut self, path: &[u8]) -> Result<(), CopyError> {
+        for end in ends(path) {
+            let directory = &path[..end];
+            match self.lookup(directory)? {
+                Some(FileType::Directory) => {}
+                Some(_) => return Err(CopyError::NotDirectory(shown(directory))),
+                None => {
+                    let node = self.new_directory();
+                    self.insert(directory, node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The type of what is at a real path, planned or below. Directories below become known.
+    pub(super) fn lookup(&mut self, path: &[u8]) -> Result<Option<FileType>, CopyError> {
+        for end in ends(path) {
+            let at = &path[..end];
+            let is_last = end == path.len();
+            match self.nodes.get(at) {
+                Some(node) if is_last => return Ok(Some(node.metadata.file_type)),
+                Some(node) if node.metadata.file_type == FileType::Directory => {}
+                Some(_) => return Ok(None),
+                None => match self.find_below(at)? {
+                    Some((FileType::Directory, metadata)) => self.know(at, metadata),
+                    Some((file_type, _)) if is_last => return Ok(Some(file_type)),
+                    _ => return Ok(None),
+                },
+            }
+        }
+        Ok(Some(FileType::Directory))
+    }
+
+    fn know(&mut self, path: &[u8], metadata: Metadata) {
+        let node = Node { metadata, shows_below: true, kept: false, ..self.new_directory() };
+        self.nodes.insert(path.to_vec(), node);
+    }
+
+    /// What the layers below show at `path`, unless its parent hides them.
+    fn find_below(&self, path: &[u8]) -> Result<Option<(FileType, Metadata)>, CopyError> {
+        let Some(below) = self.below else { return Ok(None) };
+        if !self.nodes.get(parent(path)).is_some_and(|parent| parent.shows_below) {
+            return Ok(None);
+        }
+        let Some(found) = below.find(path)? else { return Ok(None) };
+        let metadata = below.node(&found)?.metadata;
+        Ok(Some((metadata.file_type, metadata)))
+    }
+
+    /// Follows the symlinks in `path`, the last one included, inside the directory `root` of the layer. What does
+    /// not exist is kept as written; `..` behind it goes back.
+    pub(super) fn resolve(&mut self, root: &[u8], path: &[u8]) -> Result<Vec<u8>, CopyError> {
+        let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        let mut real: Vec<Vec<u8>> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = pending.pop() {
+            if name == b".." {
+                real.pop();
+                continue;
+            }
+            real.push(name);
+            let at = join(root, &real.join(&b'/'));
+            if self.lookup(&at)? != Some(FileType::Symlink) {
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(too_many_links(path).into());
+            }
+            let target = self.read_link(&at)?;
+            real.pop();
+            if target.starts_with(b"/") {
+                real.clear();
+            }
+            pending.extend(components(&target).rev().map(<[u8]>::to_vec));
+        }
+        Ok(join(root, &real.join(&b'/')))
+    }
+
+    fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, CopyError> {
+        if let Some(node) = self.nodes.get(path) {
+            return Ok(node.link.clone());
+        }
+        let Some(below) = self.below else { return Ok(Vec::new()) };
+        match below.find(path)? {
+            Some(found @ Found::Other { .. }) => Ok(below.read_link(&below.node(&found)?)?),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// True if the path as written says that it is a directory.
+fn is_directory_path(path: &[u8]) -> bool {
+    path.is_empty() || path == b"." || path.ends_with(b"/") || path.ends_with(b"/.")
+}
+
+/// Where the prefixes of a path end, the whole path last: `a/b/c` gives 1, 3, 5.
+fn ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    let inner = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    inner.chain((!path.is_empty()).then_some(path.len()))
+}
+
+pub(super) fn parent(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(b"", |slash| &path[..slash])
+}
+
+fn name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}

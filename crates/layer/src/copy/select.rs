@@ -1,0 +1,297 @@
+//! Which files a source path means (`spec/build.md` 2.1 to 2.3, 2.5).
+use super::error::shown;
+use super::pattern::{self, Reach};
+use super::{CopyError, key};
+use crate::tree::{Entry, Filter, SourceTree, Verdict, join, resolve};
+use crate::{ContentDigest, Metadata};
+use std::sync::{Arc, OnceLock};
+
+/// How source paths are read.
+#[derive(Clone, Default)]
+pub struct SelectOptions {
+    /// `*`, `?` and `[` are wildcards. Without, a path is literal and the source directory's own header is part of
+    /// the digest (a bind mount shows it, a copy does not).
+    pub wildcards: bool,
+    /// `--parents`: the source's directories are kept, from a `/./` in the path on; `**` is allowed.
+    pub parents: bool,
+    /// `--exclude`: asked with paths below each source root, and with the bare name of a file that a source names
+    /// directly.
+    pub exclude: Option<Filter>,
+    /// ADD: a regular file that a source names directly and that is an archive is unpacked.
+    pub unpack: bool,
+}
+
+/// The files that one COPY or ADD takes from one tree, in a fixed order.
+pub struct Selection {
+    pub(super) tree: Arc<dyn SourceTree>,
+    pub(super) roots: Vec<Root>,
+    pub(super) options: SelectOptions,
+}
+
+/// What one path, or one match of a pattern, means.
+pub(super) struct Root {
+    /// The last component as written (a followed link's own name); empty for the tree's root.
+    pub(super) name: Vec<u8>,
+    /// The real path in the tree.
+    pub(super) path: Vec<u8>,
+    pub(super) entry: Entry,
+    /// True if the name came from a wildcard: it is then part of the digest.
+    pub(super) matched: bool,
+    /// A directory's contents, in the order of a walk; a file itself, at path `b""`.
+    pub(super) items: Vec<Item>,
+}
+
+/// One entry below a root.
+pub(super) struct Item {
+    /// Below the root.
+    pub(super) path: Vec<u8>,
+    pub(super) entry: Entry,
+    /// Known once somebody needed it; only for regular files.
+    pub(super) digest: OnceLock<ContentDigest>,
+}
+
+/// A selected file, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectedFile {
+    /// Below its source root; a file named directly has its own name.
+    pub path: Vec<u8>,
+    /// What `stat` shows.
+    pub metadata: Metadata,
+    /// A symlink's target.
+    pub link: Vec<u8>,
+    /// Of a regular file.
+    pub digest: Option<ContentDigest>,
+}
+
+impl Selection {
+    /// Finds the files that `paths` mean. Paths are rooted at the tree whether or not they begin with `/`; `..`
+    /// does not leave it.
+    ///
+    /// # Errors
+    /// [`CopyError::NotFound`] for a literal path that leads nowhere; a pattern without a match selects nothing.
+    pub fn new<P: AsRef<[u8]>>(
+        tree: Arc<dyn SourceTree>,
+        paths: &[P],
+        options: SelectOptions,
+    ) -> Result<Self, CopyError> {
+        let mut selection = Self { tree, roots: Vec::new(), options };
+        for path in paths {
+            if selection.options.parents {
+                selection.add_with_parents(path.as_ref())?;
+            } else {
+                selection.add(path.as_ref())?;
+            }
+        }
+        Ok(selection)
+    }
+
+    /// The content part of a cache key: what the files are, never when they were changed, and the same for every
+    /// tree that holds them. Reads the files whose digests are not known.
+    pub fn digest(&self) -> Result<ContentDigest, CopyError> {
+        self.fill_digests()?;
+        Ok(key::digest(self))
+    }
+
+    /// The files, sorted by path, with what a changed digest is explained from.
+    pub fn files(&self) -> Result<Vec<SelectedFile>, CopyError> {
+        self.fill_digests()?;
+        let all = self.roots.iter().flat_map(|root| root.items.iter().map(move |item| (root, item)));
+        let file = |(root, item): (&Root, &Item)| SelectedFile {
+            path: if item.path.is_empty() { root.name.clone() } else { item.path.clone() },
+            metadata: item.entry.metadata.clone(),
+            link: item.entry.link.clone(),
+            digest: item.digest.get().copied(),
+        };
+        let mut files: Vec<_> = all.map(file).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.roots.iter().map(|root| root.items.len()).sum()
+    }
+
+    /// True if nothing was selected (a pattern without a match, an empty directory).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&mut self, written: &[u8]) -> Result<(), CopyError> {
+        let names = clean(written);
+        let first_pattern = match self.options.wildcards {
+            true => names.iter().position(|name| pattern::has_wildcards(name)),
+            false => None,
+        };
+        let Some(first) = first_pattern else { return self.add_literal(&names) };
+        for name in &names[first..] {
+            pattern::check(name)
+                .map_err(|_| CopyError::Pattern(String::from_utf8_lossy(written).into_owned()))?;
+        }
+        let Some((base, entry)) = resolve(&*self.tree, &names[..first].join(&b'/'))? else { return Ok(()) };
+        if !entry.is_directory() {
+            return Ok(());
+        }
+        let mut matched = vec![base];
+        for (at, name) in names[first..].iter().enumerate() {
+            let is_last = first + at + 1 == names.len();
+            matched = self.match_in(&matched, name, is_last)?;
+        }
+        for path in matched {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            self.add_root(&path, name, true)?;
+        }
+        Ok(())
+    }
+
+    /// Entries of `directories` whose name matches; real directories only, unless the component is the last one.
+    fn match_in(
+        &self,
+        directories: &[Vec<u8>],
+        wanted: &[u8],
+        is_last: bool,
+    ) -> Result<Vec<Vec<u8>>, CopyError> {
+        let mut found = Vec::new();
+        for directory in directories {
+            for (name, entry) in self.tree.read_dir(directory)? {
+                let fits = pattern::matches(wanted, &name).unwrap_or(false);
+                if fits && (is_last || entry.is_directory()) {
+                    found.push(join(directory, &name));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add_literal(&mut self, names: &[Vec<u8>]) -> Result<(), CopyError> {
+        let path = names.join(&b'/');
+        let name = names.last().cloned().unwrap_or_default();
+        match self.add_root(&path, name, false) {
+            // Not a name as it is written: perhaps with its escapes taken away.
+            Err(CopyError::NotFound(_)) if self.options.wildcards && path.contains(&b'\\') => {
+                let name = names.last().map(|name| pattern::unescape(name)).unwrap_or_default();
+                self.add_root(&pattern::unescape(&path), name, false)
+            }
+            added => added,
+        }
+    }
+
+    /// Adds what `path` leads to.
+    fn add_root(&mut self, path: &[u8], name: Vec<u8>, matched: bool) -> Result<(), CopyError> {
+        let Some((path, entry)) = resolve(&*self.tree, path)? else {
+            return Err(CopyError::NotFound(shown(path)));
+        };
+        let items = if entry.is_directory() {
+            self.tree.walk(&path, self.options.exclude.as_ref())?
+        } else if self
+            .options
+            .exclude
+            .as_ref()
+            .is_some_and(|exclude| exclude(&name, false) != Verdict::Include)
+        {
+            return Ok(());
+        } else {
+            vec![(Vec::new(), entry.clone())]
+        };
+        self.roots.push(Root {
+            name,
+            path,
+            entry,
+            matched,
+            items: items.into_iter().map(Item::new).collect(),
+        });
+        Ok(())
+    }
+
+    /// `--parents`: the directory before the pivot is the root, what follows is a filter on its contents.
+    fn add_with_parents(&mut self, written: &[u8]) -> Result<(), CopyError> {
+        let (base, kept) = split_at_pivot(written);
+        let names = clean(kept);
+        for name in &names {
+            pattern::check(name)
+                .map_err(|_| CopyError::Pattern(String::from_utf8_lossy(written).into_owned()))?;
+        }
+        let is_literal = !names.iter().any(|name| pattern::has_wildcards(name));
+        let missing = || CopyError::NotFound(shown(&clean(written).join(&b'/')));
+        let base = resolve(&*self.tree, &clean(base).join(&b'/'))?.filter(|(_, entry)| entry.is_directory());
+        let Some((path, entry)) = base else {
+            return if is_literal { Err(missing()) } else { Ok(()) };
+        };
+        if is_literal {
+            let literal: Vec<_> = names.iter().map(|name| pattern::unescape(name)).collect();
+            self.tree.entry(&join(&path, &literal.join(&b'/')))?.ok_or_else(missing)?;
+        }
+        let filter = parents_filter(names, self.options.exclude.clone());
+        let items = self.tree.walk(&path, Some(&filter))?.into_iter().map(Item::new).collect();
+        self.roots.push(Root { name: Vec::new(), path, entry, matched: true, items });
+        Ok(())
+    }
+
+    fn fill_digests(&self) -> Result<(), CopyError> {
+        for root in &self.roots {
+            let unknown: Vec<&Item> = root
+                .items
+                .iter()
+                .filter(|item| item.entry.is_file() && item.digest.get().is_none())
+                .collect();
+            let paths: Vec<Vec<u8>> = unknown.iter().map(|item| root.source_path(item)).collect();
+            let asked: Vec<(&[u8], &Entry)> =
+                paths.iter().zip(&unknown).map(|(path, item)| (path.as_slice(), &item.entry)).collect();
+            for (item, digest) in unknown.iter().zip(self.tree.content_digests(&asked)?) {
+                let _ = item.digest.set(digest);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Root {
+    /// An item's path in the tree.
+    pub(super) fn source_path(&self, item: &Item) -> Vec<u8> {
+        join(&self.path, &item.path)
+    }
+}
+
+impl Item {
+    fn new((path, entry): (Vec<u8>, Entry)) -> Self {
+        Self { path, entry, digest: OnceLock::new() }
+    }
+}
+
+/// The components of a path as written, `.` and `..` removed as if nothing were a link.
+pub(super) fn clean(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    for name in crate::stack::components(path) {
+        if name == b".." {
+            names.pop();
+        } else {
+            names.push(name.to_vec());
+        }
+    }
+    names
+}
+
+/// Before and after the first `/./` that something follows.
+fn split_at_pivot(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.windows(3).position(|window| window == b"/./") {
+        Some(at) if at + 3 < path.len() => (&path[..at], &path[at + 3..]),
+        _ => (b"", path),
+    }
+}
+
+/// Lets through what matches, what is below it, and the directories on the way.
+fn parents_filter(names: Vec<Vec<u8>>, exclude: Option<Filter>) -> Filter {
+    Arc::new(move |path, is_directory| {
+        let wanted: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let path_names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        let own = match pattern::reach(&wanted, &path_names) {
+            Reach::Full => Verdict::Include,
+            Reach::Partial => Verdict::ExcludeButDescend,
+            Reach::Off => return Verdict::Exclude,
+        };
+        match exclude.as_ref().map_or(Verdict::Include, |exclude| exclude(path, is_directory)) {
+            Verdict::Include => own,
+            other => other,
+        }
+    })
+}
