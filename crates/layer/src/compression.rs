@@ -85,7 +85,9 @@ impl<W: Write> Compressor<W> {
         let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         Ok(Self(match (compression, level) {
             (Compression::None, _) => Encoder::None(out),
-            (Compression::Gzip, Some(level @ 10..)) => return refuse(format!("gzip has levels 0 to 9, not {level}")),
+            (Compression::Gzip, Some(level @ 10..)) => {
+                return refuse(format!("gzip has levels 0 to 9, not {level}"));
+            }
             (Compression::Gzip, level) => {
                 Encoder::Gzip(GzBuilder::new().write(out, flate2::Compression::new(level.unwrap_or(6))))
             }
@@ -93,7 +95,8 @@ impl<W: Write> Compressor<W> {
                 return refuse(format!("zstd has levels 1 to 22, not {level}"));
             }
             (Compression::Zstd, level) => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, level.map_or(3, |level| level as i32))?;
+                let mut encoder =
+                    zstd::stream::write::Encoder::new(out, level.map_or(3, |level| level as i32))?;
                 encoder.include_checksum(true)?;
                 Encoder::Zstd(encoder)
             }

@@ -19,7 +19,8 @@ fn inflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn run(program: &str, input: &[u8]) -> Option<Vec<u8>> {
-    let mut child = match Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
+    let mut child = match Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    {
         Ok(child) => child,
         Err(error) => {
             println!("skipped {program}: {error}");
@@ -48,7 +49,10 @@ fn what_the_tools_write_is_read_in_one_and_in_two_members() {
         let Some(packed) = run(program, &plain) else { continue };
         assert_eq!(Compression::detect(&packed[..6]), compression, "{program}");
         assert!(inflate(&packed).unwrap() == plain, "{program}");
-        assert!(inflate(&[&packed[..], &packed].concat()).unwrap() == [&plain[..], &plain].concat(), "{program} twice");
+        assert!(
+            inflate(&[&packed[..], &packed].concat()).unwrap() == [&plain[..], &plain].concat(),
+            "{program} twice"
+        );
         let cut = &packed[..packed.len() - 20];
         assert!(inflate(cut).is_err(), "{program}: a cut stream must not pass");
         let mut damaged = packed.clone();
@@ -95,9 +99,12 @@ fn our_output_is_what_the_tools_read() {
 
 #[test]
 fn levels_and_kinds_that_do_not_exist_are_refused() {
-    for (compression, level) in
-        [(Compression::Gzip, Some(10)), (Compression::Zstd, Some(23)), (Compression::Xz, None), (Compression::Bzip2, None)]
-    {
+    for (compression, level) in [
+        (Compression::Gzip, Some(10)),
+        (Compression::Zstd, Some(23)),
+        (Compression::Xz, None),
+        (Compression::Bzip2, None),
+    ] {
         assert!(Compressor::new(compression, level, Vec::new()).is_err());
     }
 }
