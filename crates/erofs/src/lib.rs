@@ -104,6 +104,21 @@ pub enum Kind {
     Socket,
 }
 
+impl Kind {
+    /// The type alone.
+    pub fn file_type(&self) -> FileType {
+        match self {
+            Kind::Directory => FileType::Directory,
+            Kind::Regular { .. } => FileType::Regular,
+            Kind::Symlink(_) => FileType::Symlink,
+            Kind::CharDevice { .. } => FileType::CharDevice,
+            Kind::BlockDevice { .. } => FileType::BlockDevice,
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+        }
+    }
+}
+
 /// An inode's type alone, as a directory entry stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileType {

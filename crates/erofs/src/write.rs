@@ -12,7 +12,7 @@ mod plan;
 pub use error::WriteError;
 
 use crate::format::{LINK_MAX, NAME_MAX, encode_device, xattr};
-use crate::{Attributes, Data, FileType, Kind, Xattr};
+use crate::{Attributes, Data, Kind, Xattr};
 use directory::{Entry, Names};
 use error::shown;
 use std::io::Write;
@@ -67,21 +67,6 @@ impl Xattr {
     /// Whether the format can hold this attribute. [`Builder::add`] refuses one that it cannot.
     pub fn is_representable(&self) -> bool {
         check_xattr(self).is_ok()
-    }
-}
-
-impl Kind {
-    /// The type alone.
-    pub fn file_type(&self) -> FileType {
-        match self {
-            Kind::Directory => FileType::Directory,
-            Kind::Regular { .. } => FileType::Regular,
-            Kind::Symlink(_) => FileType::Symlink,
-            Kind::CharDevice { .. } => FileType::CharDevice,
-            Kind::BlockDevice { .. } => FileType::BlockDevice,
-            Kind::Fifo => FileType::Fifo,
-            Kind::Socket => FileType::Socket,
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::generate::Random;
 use crate::mounted::{read_xattrs, scratch};
 use fs_err as fs;
+use rustix::fs::{AtFlags, Timespec, Timestamps};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -47,6 +48,19 @@ fn fill(root: &Path) {
                 rustix::fs::setxattr(root.join(format!("many/{number}")), name, value, flags).unwrap();
             }
         }
+    }
+}
+
+/// Gives everything below `directory` a time of whole seconds: newer mkfs.erofs may drop the rest.
+fn set_times(directory: &Path, seconds: &mut i64) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            set_times(&entry.path(), seconds);
+        }
+        let time = Timespec { tv_sec: *seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, entry.path(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        *seconds += 1;
     }
 }
 
@@ -100,6 +114,7 @@ fn images_of_mkfs_erofs_can_be_read() {
         (scratch.path().join("root"), scratch.path().join("image"), scratch.path().join("blob"));
     fs::create_dir(&root).unwrap();
     fill(&root);
+    set_times(&root, &mut 1_500_000_000);
     let blob_option = [b"--blobdev=", blob.as_os_str().as_bytes()].concat();
     let variants: [&[&OsStr]; 3] = [
         &[],
