@@ -213,6 +213,7 @@ impl<W: Write> Output<W> {
     /// Writes zeros up to `offset`, which is at or after the current position.
     fn pad_to(&mut self, offset: u64) -> io::Result<()> {
         const ZEROS: [u8; 512] = [0; 512];
+        debug_assert!(self.at <= offset, "the plan leaves too little room before {offset}");
         while self.at < offset {
             let step = ZEROS.len().min((offset - self.at) as usize);
             self.put(&ZEROS[..step])?;

@@ -133,6 +133,7 @@ fn images_of_mkfs_erofs_can_be_read() {
     }
 }
 
+/// `FSCK_EROFS` names another fsck.erofs than the installed one, which may be too old for blocks of 512 bytes.
 #[test]
 fn fsck_erofs_finds_nothing_wrong() {
     let scratch = scratch();
