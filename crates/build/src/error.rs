@@ -86,6 +86,17 @@ pub enum BuildErrorKind {
     /// A step other than a RUN failed, or the store did.
     #[error(transparent)]
     Worker(WorkerError),
+    /// A word that cannot be expanded.
+    #[error(transparent)]
+    Expand(strata_dockerfile::ExpandError),
+    /// An ONBUILD trigger of a base image that cannot be read.
+    #[error("ONBUILD trigger {trigger:?} of the base image: {source}")]
+    Trigger {
+        /// Its text.
+        trigger: String,
+        /// Why.
+        source: strata_dockerfile::ParseError,
+    },
     /// An instruction whose meaning is wrong, found when its stage is lowered. The sentence is BuildKit's.
     #[error("{0}")]
     Instruction(String),
@@ -102,5 +113,45 @@ impl BuildErrorKind {
     /// Says where.
     pub(crate) fn at(self, span: Span) -> BuildError {
         BuildError { kind: self, spans: vec![span] }
+    }
+}
+
+/// Where an instruction stands. A trigger of a base image has no place of its own: its errors point at the FROM.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    instruction: Span,
+    foreign: bool,
+}
+
+impl From<Span> for Site {
+    fn from(instruction: Span) -> Self {
+        Self { instruction, foreign: false }
+    }
+}
+
+impl Site {
+    /// Of an instruction that is not in this file, brought in by the one at `from`.
+    pub(crate) fn foreign(from: Span) -> Self {
+        Self { instruction: from, foreign: true }
+    }
+
+    /// The whole instruction.
+    pub(crate) fn span(self) -> Span {
+        self.instruction
+    }
+
+    /// An error of the whole instruction.
+    pub(crate) fn error(self, kind: BuildErrorKind) -> BuildError {
+        kind.at(self.instruction)
+    }
+
+    /// An error of one word of it.
+    pub(crate) fn word(self, word: Span, kind: BuildErrorKind) -> BuildError {
+        kind.at(if self.foreign { self.instruction } else { word })
+    }
+
+    /// A sentence about the whole instruction.
+    pub(crate) fn says(self, sentence: impl Into<String>) -> BuildError {
+        self.error(BuildErrorKind::Instruction(sentence.into()))
     }
 }

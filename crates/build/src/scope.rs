@@ -1,0 +1,179 @@
+//! Which names a word may use: global ARGs for FROM, ENV and ARG within a stage (`spec/build.md` 1.8).
+use crate::error::Site;
+use crate::{BuildError, BuildErrorKind, BuildOptions};
+use std::collections::BTreeSet;
+use strata_dockerfile::{ArgDeclaration, Command, Dockerfile, Word};
+use strata_oci::Platform;
+
+/// Variables that RUN gets without a declaration, and that leave no trace in keys or history.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// Name of the argument that fixes all times of an image.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// An environment: ordered, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Env(Vec<(String, String)>);
+
+impl Env {
+    /// From `NAME=value` strings; one without `=` is an empty variable, as in Docker.
+    pub(crate) fn parse(lines: &[String]) -> Self {
+        let mut env = Self::default();
+        for line in lines {
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            env.set(name, value);
+        }
+        env
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Replaces in place, or appends.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value.to_owned(),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// Expands a word; unset variables are empty.
+    pub(crate) fn expand(&self, word: &Word, escape: char, site: Site) -> Result<String, BuildError> {
+        strata_dockerfile::expand(&word.text, escape, &|name| self.get(name).map(str::to_owned))
+            .map(|expanded| expanded.text)
+            .map_err(|error| site.word(word.span, BuildErrorKind::Expand(error)))
+    }
+}
+
+/// ARGs before the first FROM and the predefined ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Globals {
+    values: Env,
+    declared: BTreeSet<String>,
+}
+
+impl Globals {
+    pub(crate) fn new(dockerfile: &Dockerfile, options: &BuildOptions) -> Result<Self, BuildError> {
+        let mut globals = Self::default();
+        for (name, value) in predefined(dockerfile, options) {
+            let given = options.build_args.get(&name).cloned();
+            globals.values.set(&name, &given.unwrap_or(value));
+            globals.declared.insert(name);
+        }
+        for instruction in &dockerfile.global_args {
+            let Command::Arg(declarations) = &instruction.command else { continue };
+            for declaration in declarations {
+                globals.declare(declaration, dockerfile.directives.escape, options, instruction.span.into())?;
+            }
+        }
+        Ok(globals)
+    }
+
+    fn declare(
+        &mut self,
+        declaration: &ArgDeclaration,
+        escape: char,
+        options: &BuildOptions,
+        site: Site,
+    ) -> Result<(), BuildError> {
+        let name = &declaration.name.text;
+        let value = match (options.build_args.get(name), &declaration.default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => Some(self.expand(default, escape, site)?),
+            (None, None) => None,
+        };
+        self.declared.insert(name.clone());
+        if let Some(value) = value {
+            self.values.set(name, &value);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name)
+    }
+
+    pub(crate) fn expand(&self, word: &Word, escape: char, site: Site) -> Result<String, BuildError> {
+        self.values.expand(word, escape, site)
+    }
+
+    pub(crate) fn declared(&self) -> &BTreeSet<String> {
+        &self.declared
+    }
+
+    /// The fixed time of the build, from `--build-arg` or a global ARG's default.
+    pub(crate) fn epoch(&self, options: &BuildOptions) -> Result<Option<jiff::Timestamp>, BuildError> {
+        let Some(text) = options.build_args.get(EPOCH).map(String::as_str).or_else(|| self.get(EPOCH)) else {
+            return Ok(None);
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let seconds = text.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let bad = || BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}"));
+        seconds.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
+    }
+}
+
+/// TARGETPLATFORM and its family, before overriding.
+fn predefined(dockerfile: &Dockerfile, options: &BuildOptions) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut family = |prefix: &str, platform: &Platform| {
+        let variant = platform.variant.clone().unwrap_or_default();
+        for (suffix, value) in [
+            ("PLATFORM", platform.to_string()),
+            ("OS", platform.os.clone()),
+            ("OSVERSION", String::new()),
+            ("ARCH", platform.architecture.clone()),
+            ("VARIANT", variant),
+        ] {
+            all.push((format!("{prefix}{suffix}"), value));
+        }
+    };
+    family("BUILD", &options.build_platform);
+    family("TARGET", &options.platform);
+    let last = || dockerfile.stages.last().and_then(|stage| stage.name.as_ref());
+    let stage = options.target.clone().or_else(|| last().map(|name| name.text.clone()));
+    all.push(("TARGETSTAGE".to_owned(), stage.unwrap_or_else(|| "default".to_owned())));
+    all
+}
+
+/// The proxy variables of RUN, each in both spellings (`spec/build.md` 1.8).
+pub(crate) fn proxies(options: &BuildOptions) -> Vec<(String, String)> {
+    let mut env = Env::default();
+    for name in PROXIES {
+        let given = options.build_args.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
+            env.set(name, value);
+            env.set(&name.to_ascii_lowercase(), value);
+        }
+    }
+    env.0
+}
+
+/// Build arguments that no ARG asked for, as BuildKit's warning lists them.
+pub(crate) fn unconsumed(options: &BuildOptions, declared: &BTreeSet<String>) -> Option<String> {
+    let left: Vec<&str> = options
+        .build_args
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !declared.contains(*name) && !is_known(name))
+        .collect();
+    (!left.is_empty())
+        .then(|| format!("[Warning] One or more build-args [{}] were not consumed", left.join(" ")))
+}
+
+fn is_known(name: &str) -> bool {
+    name == EPOCH
+        || name.starts_with("BUILDKIT_")
+        || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
