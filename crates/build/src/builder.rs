@@ -1,5 +1,8 @@
 //! The entry: one build from options to image.
-use crate::{BuildError, BuildOptions, CacheIndex, CommittedLayer, EventSink, Worker};
+use crate::scope::{self, Globals};
+use crate::{
+    BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Worker, lower, solve, stages,
+};
 use jiff::Timestamp;
 use std::sync::atomic::AtomicBool;
 use strata_dockerfile::Dockerfile;
@@ -32,11 +35,23 @@ pub struct Built<L> {
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
     /// Builds the target. Independent stages run side by side on threads of this call.
+    ///
+    /// On failure [`Builder::cancel`] is set, so that a worker stops what else is running.
     pub fn build(
         &self,
-        _dockerfile: &Dockerfile,
-        _options: &BuildOptions,
+        dockerfile: &Dockerfile,
+        options: &BuildOptions,
     ) -> Result<Built<W::Layer>, BuildError> {
-        todo!()
+        let globals = Globals::new(dockerfile, options)?;
+        let graph = stages::discover(self.worker, dockerfile, options, &globals)?;
+        let plan = lower::lower(dockerfile, options, &globals, &graph)?;
+        self.events.event(Event::Planned(&plan.infos));
+        for (message, span) in &plan.warnings {
+            self.events.event(Event::Warning { message, span: Some(*span) });
+        }
+        if let Some(message) = scope::unconsumed(options, &plan.declared) {
+            self.events.event(Event::Warning { message: &message, span: None });
+        }
+        solve::solve(self, options, &plan, &graph.images)
     }
 }

@@ -36,8 +36,9 @@ impl fmt::Debug for CacheKey {
 /// What is remembered under a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
-    /// Which step of which build it was.
-    pub place: Place,
+    /// Which step of which build it was; `None` for a [`CacheResult::Selection`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// What went into the key, in order.
     pub inputs: Vec<Input>,
     /// The files of a COPY or ADD, sorted by path.
@@ -133,6 +134,6 @@ pub trait CacheIndex: Sync {
     /// Keeps a record, in place of one with this key.
     fn record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), WorkerError>;
 
-    /// The newest [`CacheResult::Layers`] record of every position of one stage.
+    /// The newest record of every [`Place`] of one stage (those without a place are not asked for here).
     fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError>;
 }

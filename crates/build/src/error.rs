@@ -1,7 +1,7 @@
 //! Why a build failed, in BuildKit's sentences.
 use crate::{ExecError, WorkerError};
 use std::fmt;
-use strata_dockerfile::Span;
+use strata_dockerfile::{Span, go_quote};
 use strata_oci::ReferenceError;
 
 /// A failed build: what, and where in the Dockerfile.
@@ -76,7 +76,7 @@ pub enum BuildErrorKind {
     #[error("failed to compute cache key: {0}")]
     CacheKey(#[source] WorkerError),
     /// A RUN failed.
-    #[error("process {command:?} did not complete successfully: {source}")]
+    #[error("process {} did not complete successfully: {source}", go_quote(command))]
     Process {
         /// `/bin/sh -c make`
         command: String,

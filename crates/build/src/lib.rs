@@ -17,8 +17,17 @@ mod builder;
 mod cache;
 mod error;
 mod event;
+mod explain;
+mod key;
+mod lower;
+mod mount;
+mod names;
 mod op;
 mod options;
+mod path;
+mod scope;
+mod solve;
+mod stages;
 mod worker;
 
 pub use builder::{Builder, Built};

@@ -2,10 +2,12 @@
 use jiff::Timestamp;
 
 /// Which files of an origin are meant (`spec/build.md` 2.1, 2.2). Decides the content part of a cache key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// Paths or patterns, expanded, as written: rooted at the origin whether or not they begin with `/`.
     pub paths: Vec<String>,
+    /// URLs and repositories of an ADD: their bytes count, not their address.
+    pub remote: Vec<CopySource>,
     /// False for a mount's source: `*` and `?` are then ordinary characters, and the root's own header counts.
     pub wildcards: bool,
     /// `--parents`: keep the directories of the source below the destination.
@@ -54,7 +56,7 @@ pub struct CopyOp {
 }
 
 /// One source of a COPY or ADD.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CopySource {
     /// A path or pattern in the origin.
     Path(String),

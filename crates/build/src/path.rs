@@ -53,9 +53,15 @@ mod tests {
 
     #[test]
     fn a_destination_says_whether_it_is_a_directory() {
-        for (path, want) in
-            [("x", "/w/x"), ("x/", "/w/x/"), (".", "/w/"), ("", "/w/"), ("/", "/"), ("/a/.", "/a/"), ("..", "/")]
-        {
+        for (path, want) in [
+            ("x", "/w/x"),
+            ("x/", "/w/x/"),
+            (".", "/w/"),
+            ("", "/w/"),
+            ("/", "/"),
+            ("/a/.", "/a/"),
+            ("..", "/"),
+        ] {
             assert_eq!(destination("/w", path), want, "{path}");
         }
     }

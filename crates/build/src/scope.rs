@@ -72,7 +72,12 @@ impl Globals {
         for instruction in &dockerfile.global_args {
             let Command::Arg(declarations) = &instruction.command else { continue };
             for declaration in declarations {
-                globals.declare(declaration, dockerfile.directives.escape, options, instruction.span.into())?;
+                globals.declare(
+                    declaration,
+                    dockerfile.directives.escape,
+                    options,
+                    instruction.span.into(),
+                )?;
             }
         }
         Ok(globals)

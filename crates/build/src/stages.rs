@@ -50,7 +50,7 @@ pub(crate) fn discover<W: Worker>(
         )));
     }
     let target = names.target().map_err(unplaced)?;
-    refuse_cycles(&names, dockerfile)?;
+    refuse_cycles(&names, dockerfile, globals)?;
     let mut search = Search { worker, dockerfile, options, globals, names, wanted: BTreeMap::new() };
     let mut graph = StageGraph { target, nodes: BTreeMap::new(), images: BTreeMap::new() };
     let mut pending = vec![target];
@@ -95,8 +95,7 @@ impl<W: Worker> Search<'_, W> {
             return Err(site.word(stage.base.span, BuildErrorKind::BlankBase(stage.base.text.clone())));
         }
         let platform = self.platform(stage, escape, site)?;
-        let meaning =
-            self.names.base(&name, index).map_err(|kind| site.word(stage.base.span, kind))?;
+        let meaning = self.names.base(&name, index).map_err(|kind| site.word(stage.base.span, kind))?;
         Ok(match meaning {
             Meaning::Scratch => StageBase::Scratch,
             Meaning::Stage(base) => StageBase::Stage(base),
@@ -130,15 +129,19 @@ impl<W: Worker> Search<'_, W> {
 
     /// Resolves what is wanted and not known, all at once: registries answer slowly.
     fn resolve(&mut self, images: &mut BTreeMap<ImageKey, Base<W::Layer>>) -> Result<(), BuildError> {
-        let wanted: Vec<_> =
-            std::mem::take(&mut self.wanted).into_iter().filter(|(key, _)| !images.contains_key(key)).collect();
+        let wanted: Vec<_> = std::mem::take(&mut self.wanted)
+            .into_iter()
+            .filter(|(key, _)| !images.contains_key(key))
+            .collect();
         let worker = self.worker;
         let resolve = |key: &ImageKey, platform: &Platform| worker.resolve(&key.0, platform);
         let answers: Vec<_> = match &wanted[..] {
             [(key, (platform, _))] => vec![resolve(key, platform)],
             wanted => std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    wanted.iter().map(|(key, (platform, _))| scope.spawn(move || resolve(key, platform))).collect();
+                let threads: Vec<_> = wanted
+                    .iter()
+                    .map(|(key, (platform, _))| scope.spawn(move || resolve(key, platform)))
+                    .collect();
                 threads.into_iter().map(|thread| thread.join().expect("a worker does not panic")).collect()
             }),
         };
@@ -163,8 +166,7 @@ impl<W: Worker> Search<'_, W> {
             StageBase::Stage(base) => own_triggers(self.stage(*base)),
             StageBase::Image(key) => {
                 let texts = &images[key].config.value().config.on_build;
-                let parsed: Result<Vec<_>, _> = texts.iter().map(|text| parse_trigger(text, from)).collect();
-                parsed?.into_iter().flatten().collect()
+                texts.iter().map(|text| parse_trigger(text, from)).collect::<Result<_, _>>()?
             }
         };
         Ok(Node { base, triggers })
@@ -204,12 +206,11 @@ fn own_triggers(base: &Stage) -> Vec<(Instruction, Site)> {
     declared.collect()
 }
 
-fn parse_trigger(text: &str, from: Span) -> Result<Vec<(Instruction, Site)>, BuildError> {
+fn parse_trigger(text: &str, from: Span) -> Result<(Instruction, Site), BuildError> {
     let site = Site::foreign(from);
-    let parsed = strata_dockerfile::parse(&format!("FROM scratch\n{text}\n"))
-        .map_err(|source| site.error(BuildErrorKind::Trigger { trigger: text.to_owned(), source }))?;
-    let instructions = parsed.stages.into_iter().flat_map(|stage| stage.instructions);
-    Ok(instructions.map(|instruction| (instruction, site)).collect())
+    strata_dockerfile::parse_instruction(text)
+        .map(|instruction| (instruction, site))
+        .map_err(|source| site.error(BuildErrorKind::Trigger { trigger: text.to_owned(), source }))
 }
 
 /// Names of other stages or images in an instruction: where, which, and whether a mount's.
@@ -227,13 +228,17 @@ fn sources(command: &Command) -> Vec<(Span, String, bool)> {
 }
 
 /// Refuses stages that need each other, before anything is resolved. All stages count, reachable or not.
-fn refuse_cycles(names: &Names<'_>, dockerfile: &Dockerfile) -> Result<(), BuildError> {
+fn refuse_cycles(names: &Names<'_>, dockerfile: &Dockerfile, globals: &Globals) -> Result<(), BuildError> {
     let mut edges: Vec<Vec<(usize, Span)>> = Vec::new();
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         let mut needs = Vec::new();
+        // A base or an index that means nothing is an error only where its stage is needed.
+        let base = globals.expand(&stage.base, dockerfile.directives.escape, stage.span.into());
+        if let Some(Ok(Meaning::Stage(base))) = base.ok().map(|name| names.base(&name, index)) {
+            needs.push((base, stage.span));
+        }
         for instruction in &stage.instructions {
             for (_, name, is_mount) in sources(&instruction.command) {
-                // A bad index is an error only where its stage is needed.
                 if let Ok(Some(stage)) = names.stage(&name, index, !is_mount) {
                     needs.push((stage, instruction.span));
                 }
@@ -246,7 +251,10 @@ fn refuse_cycles(names: &Names<'_>, dockerfile: &Dockerfile) -> Result<(), Build
         let mut path = vec![start];
         let mut spans = Vec::new();
         if cycle(start, &edges, &mut done, &mut path, &mut spans) {
-            return Err(BuildError { kind: BuildErrorKind::Circular { stage: names.stage_name(start) }, spans });
+            return Err(BuildError {
+                kind: BuildErrorKind::Circular { stage: names.stage_name(start) },
+                spans,
+            });
         }
     }
     Ok(())

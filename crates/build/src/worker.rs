@@ -96,6 +96,9 @@ pub trait Worker: Sync {
 
     /// Digest of the files that a copy would take. A literal path that does not exist is
     /// [`WorkerError::NotFound`]; a wildcard that matches nothing is an empty selection.
+    ///
+    /// A step that missed is asked about again with [`Detail::Files`]; a worker that has just walked the files
+    /// answers from memory.
     fn select(
         &self,
         origin: Origin<'_, Self::Layer>,

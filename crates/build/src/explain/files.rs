@@ -1,0 +1,83 @@
+//! Two lists of files: added, removed, and what of each changed.
+use crate::{FileEntry, FileKind, Reason};
+use std::cmp::Ordering;
+
+/// One file that is not as it was.
+struct Change<'a> {
+    path: &'a str,
+    what: String,
+    weight: u64,
+}
+
+/// Compares two lists sorted by path.
+pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
+    let mut changes = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    while i < old.len() || j < new.len() {
+        let order = match (old.get(i), new.get(j)) {
+            (Some(old), Some(new)) => old.path.cmp(&new.path),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        match order {
+            Ordering::Less => {
+                changes.push(Change { path: &old[i].path, what: "removed".to_owned(), weight: old[i].size });
+                i += 1;
+            }
+            Ordering::Greater => {
+                changes.push(Change { path: &new[j].path, what: "added".to_owned(), weight: new[j].size });
+                j += 1;
+            }
+            Ordering::Equal => {
+                changes.extend(compare(&old[i], &new[j]));
+                (i, j) = (i + 1, j + 1);
+            }
+        }
+    }
+    // The weightiest first; the path decides among equals, so that the answer is always the same.
+    changes.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.path.cmp(b.path)));
+    let details: Vec<String> =
+        changes.iter().map(|change| format!("{}: {}", change.path, change.what)).collect();
+    let summary = match &details[..] {
+        // Only what a listing leaves out can differ: xattrs, device numbers, or a list too long to be kept.
+        [] => "the files changed".to_owned(),
+        [one] => format!("file {one}"),
+        [first, rest @ ..] => {
+            format!("{} files changed, first {first}, and {} more", details.len(), rest.len())
+        }
+    };
+    Reason { summary, details }
+}
+
+fn compare<'a>(old: &FileEntry, new: &'a FileEntry) -> Option<Change<'a>> {
+    let mut what = Vec::new();
+    if old.kind != new.kind {
+        what.push(format!("{} became {}", kind(old.kind), kind(new.kind)));
+    } else if old.content != new.content && new.kind == FileKind::Symlink {
+        what.push(format!("link target {} → {}", old.content, new.content));
+    } else if old.size != new.size {
+        what.push(format!("content, {} → {} bytes", old.size, new.size));
+    } else if old.content != new.content {
+        what.push(format!("content, {} bytes", new.size));
+    }
+    if old.mode != new.mode {
+        what.push(format!("mode {:04o} → {:04o}", old.mode, new.mode));
+    }
+    if (old.uid, old.gid) != (new.uid, new.gid) {
+        what.push(format!("owner {}:{} → {}:{}", old.uid, old.gid, new.uid, new.gid));
+    }
+    (!what.is_empty()).then(|| Change {
+        path: &new.path,
+        what: what.join(", "),
+        weight: old.size.max(new.size),
+    })
+}
+
+fn kind(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "a file",
+        FileKind::Directory => "a directory",
+        FileKind::Symlink => "a link",
+        FileKind::Special => "a device or pipe",
+    }
+}

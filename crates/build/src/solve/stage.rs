@@ -1,0 +1,292 @@
+//! One stage, step by step.
+use super::{Files, Made, Solved, Solver, Stop, ground, open, record};
+use crate::key::{self, Parent, StepKey};
+use crate::lower::{InputRef, LoweredStage, Op, Step};
+use crate::stages::StageBase;
+use crate::{
+    BuildError, BuildErrorKind, CacheIndex, CacheRecord, CacheResult, Detail, Event, ExecError, FileEntry,
+    FileOp, Origin, Selection, Worker, WorkerError, explain,
+};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use strata_oci::Digest;
+
+/// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
+const MAX_FILES: usize = 100_000;
+
+/// A stage on its way: what the next step stands on.
+struct Progress<L> {
+    layers: Vec<Made<L>>,
+    parent: Parent,
+    fresh: bool,
+    executed: bool,
+    /// Earlier records of the stage, read at its first miss.
+    earlier: Option<Vec<CacheRecord>>,
+}
+
+/// A step with its inputs at hand.
+struct Ready<L> {
+    files: Vec<Files<L>>,
+    key: StepKey,
+}
+
+impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
+    /// Solves a stage: the cached steps first, then one by one.
+    pub(super) fn stage(&self, index: usize) -> Result<Solved<W::Layer>, Stop> {
+        let stage = &self.plan.stages[&index];
+        let cached = self.chains[&index].cached();
+        let mut progress = self.begin(index, stage)?;
+        self.cached(stage.steps[..cached].iter().map(|step| step.id));
+        for (position, step) in stage.steps.iter().enumerate().skip(cached) {
+            if self.with.cancel.load(Ordering::SeqCst) {
+                return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
+            }
+            progress.fresh |= step.ignore_cache;
+            self.step(index, position, step, &mut progress)?;
+        }
+        let Progress { layers, parent, fresh, executed, .. } = progress;
+        Ok(Solved { layers, end: parent, fresh, executed })
+    }
+
+    fn begin(&self, index: usize, stage: &LoweredStage) -> Result<Progress<W::Layer>, Stop> {
+        if matches!(stage.base, StageBase::Image(_)) {
+            self.cached(std::iter::once(stage.from));
+        }
+        let chain = &self.chains[&index];
+        let progress =
+            |layers, parent| Progress { layers, parent, fresh: false, executed: false, earlier: None };
+        if let Some((steps, layers)) = &chain.hit {
+            return Ok(progress(layers.clone(), Parent::Step(chain.keys[steps - 1].chain)));
+        }
+        match stage.base {
+            StageBase::Stage(base) => {
+                let below = self.demand(base)?;
+                let mut progress = progress(below.layers.clone(), below.end.clone());
+                (progress.fresh, progress.executed) = (below.fresh, below.executed);
+                Ok(progress)
+            }
+            ref base => {
+                let parent = ground(base, self.images).expect("an image or nothing");
+                Ok(progress(Vec::new(), parent))
+            }
+        }
+    }
+
+    /// One step: looked up, or run.
+    fn step(
+        &self,
+        stage: usize,
+        position: usize,
+        step: &Step,
+        progress: &mut Progress<W::Layer>,
+    ) -> Result<(), Stop> {
+        let probed = self.chains[&stage].keys.get(position).map(|key| key.chain);
+        if !progress.fresh {
+            let guess = self.guess(step, &progress.parent).map_err(|error| self.fail(error))?;
+            // The probe has asked for this very key, and in vain.
+            if let Some(key) = guess.filter(|key| Some(key.chain) != probed || key.own != key.chain) {
+                if self.take(step, key, progress)? {
+                    return Ok(());
+                }
+            }
+        }
+        let ready = self.ready(step, &progress.parent)?;
+        let alone = step.inputs.iter().all(|input| !matches!(input, InputRef::Stage(_)));
+        let asked = alone && Some(ready.key.chain) == probed;
+        if !progress.fresh && !asked && self.take(step, ready.key.clone(), progress)? {
+            return Ok(());
+        }
+        let flight = {
+            let mut flights = self.flights.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(flights.entry(ready.key.chain).or_default())
+        };
+        let chain = ready.key.chain;
+        let mut ran = false;
+        progress.layers = flight.get(|| {
+            ran = true;
+            self.execute(stage, position, step, ready, progress)
+        })?;
+        if !ran {
+            self.cached(std::iter::once(step.id));
+        }
+        progress.executed = true;
+        progress.parent = Parent::Step(chain);
+        Ok(())
+    }
+
+    /// The key with what is remembered of other stages' files, unless one of them has just changed.
+    fn guess(&self, step: &Step, parent: &Parent) -> Result<Option<StepKey>, BuildError> {
+        self.prober.remembered(step, parent, &|stage| self.chains[&stage].end.clone())
+    }
+
+    /// Takes a step from the cache, if it is there.
+    fn take(&self, step: &Step, key: StepKey, progress: &mut Progress<W::Layer>) -> Result<bool, Stop> {
+        let failed = |error| self.fail(step.site.error(BuildErrorKind::Worker(error)));
+        if let Some(layers) = open(self.with, &key.chain).map_err(failed)? {
+            progress.layers = layers;
+        } else if key.own != key.chain {
+            let Some(own) = open(self.with, &key.own).map_err(failed)? else { return Ok(false) };
+            progress.layers.extend(own);
+        } else {
+            return Ok(false);
+        }
+        progress.parent = Parent::Step(key.chain);
+        self.cached(std::iter::once(step.id));
+        Ok(true)
+    }
+
+    /// Solves the stages that a step takes files from, and computes its key from what they really hold.
+    fn ready(&self, step: &Step, parent: &Parent) -> Result<Ready<W::Layer>, Stop> {
+        let mut files = Vec::new();
+        let mut ends = Vec::new();
+        for input in &step.inputs {
+            let end = match input {
+                InputRef::Stage(stage) => {
+                    let solved = self.demand(*stage)?;
+                    files.push(Files::Layers(self.stack(*stage, &solved.layers)));
+                    Some(solved.end.clone())
+                }
+                input => {
+                    files.push(Files::of(input, self.images).expect("stages are handled above"));
+                    None
+                }
+            };
+            ends.push(end);
+        }
+        let mut digests = Vec::new();
+        for (index, selection) in key::selections(step) {
+            let digest = match &ends[index] {
+                Some(end) => self.measure(step, files[index].origin(), end, &selection),
+                None => self.prober.select(step, &step.inputs[index], &selection),
+            };
+            digests.push(digest.map_err(|error| self.fail(error))?);
+        }
+        Ok(Ready { files, key: self.prober.key(step, parent, &digests) })
+    }
+
+    /// Digest of files of a solved stage, remembered for builds that need not solve it.
+    fn measure(
+        &self,
+        step: &Step,
+        origin: Origin<'_, W::Layer>,
+        end: &Parent,
+        selection: &Selection,
+    ) -> Result<Digest, BuildError> {
+        let selected = self.with.worker.select(origin, selection, Detail::Digest);
+        let digest = selected.map_err(|error| step.site.error(BuildErrorKind::CacheKey(error)))?.digest;
+        let result = CacheResult::Selection(digest);
+        let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
+        let written = self.with.cache.record(&key::selection(end, selection), &record);
+        written.map_err(|error| step.site.error(BuildErrorKind::Worker(error)))?;
+        Ok(digest)
+    }
+
+    /// Runs a step and hands it to the recorder. A failed one is not recorded.
+    fn execute(
+        &self,
+        stage: usize,
+        position: usize,
+        step: &Step,
+        ready: Ready<W::Layer>,
+        progress: &mut Progress<W::Layer>,
+    ) -> Result<Vec<Made<W::Layer>>, Stop> {
+        let _permit = self.permits.acquire();
+        if self.with.cancel.load(Ordering::SeqCst) {
+            return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
+        }
+        self.event(Event::Started(step.id));
+        let files = self.listing(step, &ready)?;
+        self.explain(stage, position, step, &ready, &files, progress)?;
+        let start = Instant::now();
+        let parents = self.stack(stage, &progress.layers);
+        let handle = self.perform(step, &parents, &ready.files).map_err(|error| {
+            self.event(Event::Failed(step.id, start.elapsed()));
+            self.fail(error)
+        })?;
+        self.event(Event::Done(step.id, start.elapsed()));
+        let mut layers = progress.layers.clone();
+        layers.push(Made { handle, created: self.plan.epoch.unwrap_or_else(|| (self.with.clock)()) });
+        let StepKey { own, chain, inputs } = ready.key;
+        self.recorder.send(record::Ran {
+            keys: record::Keys { chain, own: (own != chain).then_some(own) },
+            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
+            inputs,
+            files,
+            layers: layers.clone(),
+            site: step.site,
+        });
+        Ok(layers)
+    }
+
+    fn perform(
+        &self,
+        step: &Step,
+        parents: &[W::Layer],
+        files: &[Files<W::Layer>],
+    ) -> Result<W::Layer, BuildError> {
+        match &step.op {
+            Op::File(op) => {
+                let linked = matches!(op, FileOp::Copy(copy) if copy.link);
+                let origin = files.first().map_or(Origin::Layers(&[]), Files::origin);
+                let made = self.with.worker.copy(if linked { &[] } else { parents }, origin, op);
+                made.map_err(|error| step.site.error(worker(error)))
+            }
+            Op::Exec(op) => {
+                let inputs: Vec<_> = files.iter().map(Files::origin).collect();
+                let output = |stream, bytes: &[u8]| self.event(Event::Output(step.id, stream, bytes));
+                self.with.worker.exec(parents, &inputs, op, &output).map_err(|error| {
+                    step.site.error(match error {
+                        ExecError::Required(sentence) => BuildErrorKind::Instruction(sentence),
+                        ExecError::Worker(error) => worker(error),
+                        source => BuildErrorKind::Process { command: op.argv.join(" "), source },
+                    })
+                })
+            }
+        }
+    }
+
+    /// The files of a COPY or ADD, to be kept for explaining the next miss.
+    fn listing(&self, step: &Step, ready: &Ready<W::Layer>) -> Result<Vec<FileEntry>, Stop> {
+        if !matches!(step.op, Op::File(_)) {
+            return Ok(Vec::new());
+        }
+        let Some((index, selection)) = key::selections(step).into_iter().next() else {
+            return Ok(Vec::new());
+        };
+        let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
+        let selected =
+            selected.map_err(|error| self.fail(step.site.error(BuildErrorKind::CacheKey(error))))?;
+        Ok(if selected.files.len() > MAX_FILES { Vec::new() } else { selected.files })
+    }
+
+    /// Says why a step that an earlier build had must run.
+    fn explain(
+        &self,
+        stage: usize,
+        position: usize,
+        step: &Step,
+        ready: &Ready<W::Layer>,
+        files: &[FileEntry],
+        progress: &mut Progress<W::Layer>,
+    ) -> Result<(), Stop> {
+        let lowered = &self.plan.stages[&stage];
+        if progress.earlier.is_none() {
+            let earlier = self.with.cache.earlier(&self.options.scope, &lowered.name);
+            progress.earlier = Some(earlier.map_err(|error| self.fail(step.site.error(worker(error))))?);
+        }
+        let place = key::place(&self.options.scope, lowered, position);
+        let now = explain::Now { place: &place, inputs: &ready.key.inputs, files, forced: step.ignore_cache };
+        if let Some(reason) = explain::reason(&now, progress.earlier.as_deref().unwrap_or_default()) {
+            self.event(Event::Missed(step.id, &reason));
+        }
+        Ok(())
+    }
+}
+
+fn worker(error: WorkerError) -> BuildErrorKind {
+    match error {
+        WorkerError::Cancelled => BuildErrorKind::Cancelled,
+        error => BuildErrorKind::Worker(error),
+    }
+}
