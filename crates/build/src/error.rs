@@ -95,7 +95,7 @@ pub enum BuildErrorKind {
         /// Its text.
         trigger: String,
         /// Why.
-        source: strata_dockerfile::ParseError,
+        source: Box<strata_dockerfile::ParseError>,
     },
     /// An instruction whose meaning is wrong, found when its stage is lowered. The sentence is BuildKit's.
     #[error("{0}")]

@@ -208,9 +208,9 @@ fn own_triggers(base: &Stage) -> Vec<(Instruction, Site)> {
 
 fn parse_trigger(text: &str, from: Span) -> Result<(Instruction, Site), BuildError> {
     let site = Site::foreign(from);
-    strata_dockerfile::parse_instruction(text)
-        .map(|instruction| (instruction, site))
-        .map_err(|source| site.error(BuildErrorKind::Trigger { trigger: text.to_owned(), source }))
+    strata_dockerfile::parse_instruction(text).map(|instruction| (instruction, site)).map_err(|source| {
+        site.error(BuildErrorKind::Trigger { trigger: text.to_owned(), source: Box::new(source) })
+    })
 }
 
 /// Names of other stages or images in an instruction: where, which, and whether a mount's.

@@ -34,10 +34,9 @@ impl Lowering<'_, '_> {
         mounts.mounts.extend(script);
         self.draft.row(format!("RUN {}{} # buildkit", self.arguments(), argv.join(" ")), false);
         let mut env = self.draft.env.clone();
-        if let Some(socket) = mounts.mounts.iter().find(|mount| matches!(mount.kind, MountKind::Ssh { .. })) {
-            if env.get("SSH_AUTH_SOCK").is_none() {
-                env.set("SSH_AUTH_SOCK", &socket.target);
-            }
+        let socket = mounts.mounts.iter().find(|mount| matches!(mount.kind, MountKind::Ssh { .. }));
+        if let Some(socket) = socket.filter(|_| env.get("SSH_AUTH_SOCK").is_none()) {
+            env.set("SSH_AUTH_SOCK", &socket.target);
         }
         let cwd = &self.draft.config.working_dir;
         let op = ExecOp {

@@ -34,6 +34,9 @@ struct Made<L> {
     created: Timestamp,
 }
 
+/// A step being run, for all stages that have the same one.
+type Flight<L> = Arc<Once<Vec<Made<L>>>>;
+
 /// The build failed or was stopped; the reason is kept by [`Solver::fail`].
 #[derive(Clone, Copy, Debug)]
 struct Stop;
@@ -61,9 +64,11 @@ struct Solver<'a, W: Worker, C> {
     prober: Prober<'a, W, C>,
     stages: BTreeMap<usize, Once<Arc<Solved<W::Layer>>>>,
     /// Steps by key, so that two stages with the same step run it once.
-    flights: Mutex<HashMap<CacheKey, Arc<Once<Vec<Made<W::Layer>>>>>>,
+    flights: Mutex<HashMap<CacheKey, Flight<W::Layer>>>,
     permits: Permits,
     recorder: record::Recorder<W::Layer>,
+    /// Steps told of as cached.
+    announced: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
 }
 
@@ -91,6 +96,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         flights: Mutex::default(),
         permits: Permits::new(options.jobs),
         recorder: record::Recorder::new(recorder),
+        announced: Mutex::default(),
         failure: Mutex::default(),
     };
     let solved = std::thread::scope(|scope| {
@@ -138,8 +144,39 @@ impl<'a, W: Worker, C: CacheIndex> Solver<'a, W, C> {
         self.with.events.event(event);
     }
 
-    fn cached(&self, ids: impl Iterator<Item = StepId>) {
-        ids.for_each(|id| self.event(Event::Cached(id)));
+    /// Tells once of a step that need not run.
+    fn cached(&self, id: StepId) {
+        if self.announced.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            self.event(Event::Cached(id));
+        }
+    }
+
+    fn is_cached(&self, stage: usize) -> bool {
+        self.chains[&stage].end.is_some()
+            && self.chains[&stage].cached() == self.plan.stages[&stage].steps.len()
+    }
+
+    /// Tells of the cached steps of a stage, after those of the stages that they made unnecessary.
+    fn announce(&self, stage: usize) {
+        let lowered = &self.plan.stages[&stage];
+        let cached = &lowered.steps[..self.chains[&stage].cached()];
+        let below = match lowered.base {
+            StageBase::Stage(base) if !cached.is_empty() => Some(base),
+            _ => None,
+        };
+        let sources = cached.iter().flat_map(|step| &step.inputs).filter_map(|input| match input {
+            InputRef::Stage(stage) => Some(*stage),
+            _ => None,
+        });
+        below
+            .into_iter()
+            .chain(sources)
+            .filter(|stage| self.is_cached(*stage))
+            .for_each(|s| self.announce(s));
+        if matches!(lowered.base, StageBase::Image(_)) {
+            self.cached(lowered.from);
+        }
+        cached.iter().for_each(|step| self.cached(step.id));
     }
 
     /// Layers of the image at the bottom of a stage.

@@ -56,6 +56,11 @@ impl<T> Default for Once<T> {
 }
 
 impl<T: Clone> Once<T> {
+    /// Whether nobody has asked yet.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(*lock(&self.state), State::Idle)
+    }
+
     /// The value. `make` is called at most once over all callers; its failure is everyone's.
     pub(super) fn get(&self, make: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
         let mut state = lock(&self.state);

@@ -19,8 +19,11 @@ pub(super) struct Chain<L> {
     /// Key of the whole stage, if all are known and may come from the cache.
     pub(super) end: Option<Parent>,
     /// The most steps that are in the cache, and their layers above the base image.
-    pub(super) hit: Option<(usize, Vec<Made<L>>)>,
+    pub(super) hit: Option<Hit<L>>,
 }
+
+/// How many steps are cached, and their layers.
+pub(super) type Hit<L> = (usize, Vec<Made<L>>);
 
 impl<L> Chain<L> {
     /// Steps that need not run.
@@ -91,7 +94,7 @@ impl<'a, W: Worker, C: CacheIndex> Prober<'a, W, C> {
         &self,
         stage: &crate::lower::LoweredStage,
         keys: &[StepKey],
-    ) -> Result<Option<(usize, Vec<Made<W::Layer>>)>, BuildError> {
+    ) -> Result<Option<Hit<W::Layer>>, BuildError> {
         for (index, key) in keys.iter().enumerate().rev() {
             let site = stage.steps[index].site;
             if let Some(layers) =

@@ -37,7 +37,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let stage = &self.plan.stages[&index];
         let cached = self.chains[&index].cached();
         let mut progress = self.begin(index, stage)?;
-        self.cached(stage.steps[..cached].iter().map(|step| step.id));
+        self.announce(index);
         for (position, step) in stage.steps.iter().enumerate().skip(cached) {
             if self.with.cancel.load(Ordering::SeqCst) {
                 return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
@@ -50,9 +50,6 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     }
 
     fn begin(&self, index: usize, stage: &LoweredStage) -> Result<Progress<W::Layer>, Stop> {
-        if matches!(stage.base, StageBase::Image(_)) {
-            self.cached(std::iter::once(stage.from));
-        }
         let chain = &self.chains[&index];
         let progress =
             |layers, parent| Progress { layers, parent, fresh: false, executed: false, earlier: None };
@@ -85,10 +82,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         if !progress.fresh {
             let guess = self.guess(step, &progress.parent).map_err(|error| self.fail(error))?;
             // The probe has asked for this very key, and in vain.
-            if let Some(key) = guess.filter(|key| Some(key.chain) != probed || key.own != key.chain) {
-                if self.take(step, key, progress)? {
-                    return Ok(());
-                }
+            let new = guess.filter(|key| Some(key.chain) != probed || key.own != key.chain);
+            if let Some(key) = new
+                && self.take(step, key, progress)?
+            {
+                return Ok(());
             }
         }
         let ready = self.ready(step, &progress.parent)?;
@@ -108,16 +106,19 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             self.execute(stage, position, step, ready, progress)
         })?;
         if !ran {
-            self.cached(std::iter::once(step.id));
+            self.cached(step.id);
         }
         progress.executed = true;
         progress.parent = Parent::Step(chain);
         Ok(())
     }
 
-    /// The key with what is remembered of other stages' files, unless one of them has just changed.
+    /// The key with what is remembered of other stages' files. What is remembered of a stage that this build solves
+    /// anyway may just be becoming wrong.
     fn guess(&self, step: &Step, parent: &Parent) -> Result<Option<StepKey>, BuildError> {
-        self.prober.remembered(step, parent, &|stage| self.chains[&stage].end.clone())
+        let trusted = |stage: &usize| self.stages[stage].is_idle() || self.is_cached(*stage);
+        let end = |stage| self.chains[&stage].end.clone().filter(|_| trusted(&stage));
+        self.prober.remembered(step, parent, &end)
     }
 
     /// Takes a step from the cache, if it is there.
@@ -132,7 +133,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             return Ok(false);
         }
         progress.parent = Parent::Step(key.chain);
-        self.cached(std::iter::once(step.id));
+        self.cached(step.id);
         Ok(true)
     }
 
