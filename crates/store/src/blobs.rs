@@ -270,7 +270,7 @@ impl Blobs {
         let staging = Staging::new(&self.root)?;
         let staged = staging.join("blob");
         let path = self.root.blob(&digest);
-        let _held = hold(&self.root.blobs(), Hold::Publish)?;
+        let _held = hold(&self.root, Hold::Publish)?;
         let here = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
         if !here {
             let mut file = fs::File::create(&staged)?;
@@ -300,7 +300,7 @@ impl BlobWriter {
         }
         self.file.sync_all()?;
         let blobs = &self.blobs;
-        let _held = hold(&blobs.root.blobs(), Hold::Publish)?;
+        let _held = hold(&blobs.root, Hold::Publish)?;
         fs::rename(self.staging.join("blob"), blobs.root.blob(&actual))?;
         sync_directory(&blobs.root.blobs())?;
         blobs.db.write(|tx| {

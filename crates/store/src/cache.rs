@@ -104,6 +104,20 @@ impl CacheIndex {
         })
     }
 
+    /// The newest record of every slot that begins with `prefix`, in the order of the slots.
+    pub fn latest(&self, prefix: &str) -> Result<Vec<CacheRecord>, StoreError> {
+        // No text follows U+10FFFF. SQLite takes the bare columns from the row that has the maximum.
+        let query = format!(
+            "SELECT {COLUMNS}, max(created) FROM cache WHERE slot >= ?1 AND slot < ?1 || char(0x10FFFF)
+             GROUP BY slot ORDER BY slot"
+        );
+        self.db.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let records = statement.query_map([prefix], from_row)?;
+            records.map(|record| with_layers(tx, record?)).collect()
+        })
+    }
+
     /// Counts these records as used now.
     pub fn touch(&self, keys: &[CacheKey]) -> Result<(), StoreError> {
         if keys.is_empty() {

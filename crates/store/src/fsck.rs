@@ -1,6 +1,6 @@
 //! Checking everything against everything.
 use crate::db::Bytes32;
-use crate::sweep::{known_layer_files, known_mounts, names};
+use crate::sweep::{known_blobs, known_layer_files, known_mounts, names};
 use crate::{Store, StoreError};
 use fs_err as fs;
 use std::collections::HashSet;
@@ -128,11 +128,9 @@ impl Store {
 
     fn find_unknown(&self, report: &mut FsckReport) -> Result<(), StoreError> {
         let root = &self.root;
-        let blobs =
-            names(&self.db, "SELECT digest FROM blobs", |row| Ok(row.get::<_, Bytes32>(0)?.digest().hex()))?;
         let areas: [(PathBuf, HashSet<String>); 5] = [
             (root.layers(), known_layer_files(&self.db)?),
-            (root.blobs(), blobs),
+            (root.blobs(), known_blobs(&self.db)?),
             (root.overlay(), known_mounts(&self.db)?),
             (root.containers(), names(&self.db, "SELECT id FROM containers", |row| row.get(0))?),
             (root.volumes(), names(&self.db, "SELECT name FROM volumes", |row| row.get(0))?),

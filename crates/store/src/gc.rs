@@ -1,8 +1,8 @@
 //! Collecting layers and blobs that nothing keeps.
 use crate::db::Bytes32;
 use crate::root::{index_name, mount_name};
-use crate::trash::{bury, doom};
-use crate::{Store, StoreError, blobs, leases};
+use crate::trash::doom;
+use crate::{Store, StoreError, blobs, leases, trash};
 use rusqlite::Transaction;
 use std::path::Path;
 use strata_oci::{DiffId, Digest};
@@ -11,7 +11,7 @@ use strata_oci::{DiffId, Digest};
 pub struct GcOptions<'a> {
     /// Also layers that only the build cache keeps, with the cache records that need them.
     pub include_cache: bool,
-    /// Called with `overlay2/<id>/diff` of every layer that goes: unmounts it if it is mounted.
+    /// Unmounts `overlay2/<id>/diff` of a layer that goes; called only if something is mounted there.
     pub unmount: &'a dyn Fn(&Path) -> std::io::Result<()>,
 }
 
@@ -41,12 +41,11 @@ impl Store {
     /// Safe beside any number of builds. The records go first, in one transaction; files are deleted in the
     /// background (see [`Store::empty_trash`]).
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport, StoreError> {
-        let (report, mounts) = self.db.write_durably(|tx| {
+        let report = self.db.write_durably(|tx| {
             leases::expire(&self.root, tx)?;
             let mut report = GcReport::default();
-            let mut mounts = Vec::new();
             for diff_id in unused_layers(tx, options.include_cache)? {
-                mounts.append(&mut forget_layer(tx, &diff_id, &mut report.bytes)?);
+                forget_layer(tx, &diff_id, &mut report.bytes)?;
                 report.layers.push(diff_id);
             }
             let unused: Vec<(Bytes32, u64)> = tx
@@ -58,15 +57,16 @@ impl Store {
                 report.bytes += length;
                 report.blobs.push(digest.digest());
             }
-            Ok((report, mounts))
+            Ok(report)
         })?;
-        for name in mounts {
-            let target = self.root.overlay().join(name).join("diff");
-            if target.exists() {
-                (options.unmount)(&target)?;
+        // Also those of a collection that was killed before it came here.
+        for path in trash::doomed(&self.db)?.iter().filter(|path| path.starts_with("overlay2/")) {
+            let directory = self.root.root.join(path);
+            if trash::is_mounted(&directory) {
+                (options.unmount)(&directory.join("diff"))?;
             }
         }
-        bury(&self.root, &self.db, &self.trash)?;
+        trash::bury(&self.root, &self.db, &self.trash)?;
         Ok(report)
     }
 }
@@ -87,8 +87,8 @@ fn unused_layers(tx: &Transaction, include_cache: bool) -> Result<Vec<DiffId>, S
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Deletes the records of a layer and dooms its files. Returns its directories below `overlay2/`.
-fn forget_layer(tx: &Transaction, diff_id: &DiffId, bytes: &mut u64) -> Result<Vec<String>, StoreError> {
+/// Deletes the records of a layer and dooms its files and its directories below `overlay2/`.
+fn forget_layer(tx: &Transaction, diff_id: &DiffId, bytes: &mut u64) -> Result<(), StoreError> {
     let key = Bytes32::from(diff_id);
     let indexes: Vec<(String, u64)> = tx
         .prepare_cached("SELECT variant, length FROM layer_indexes WHERE diff_id = ?1")?
@@ -99,13 +99,10 @@ fn forget_layer(tx: &Transaction, diff_id: &DiffId, bytes: &mut u64) -> Result<V
         .query_row([key], |row| row.get::<_, u64>(0))?;
     tx.prepare_cached("DELETE FROM layers WHERE diff_id = ?1")?.execute([key])?;
     doom(tx, &format!("layers/sha256/{}", diff_id.hex()))?;
-    let mut mounts = Vec::new();
     for (variant, length) in indexes {
         *bytes += length;
-        let name = mount_name(diff_id, &variant);
         doom(tx, &format!("layers/sha256/{}", index_name(diff_id, &variant)))?;
-        doom(tx, &format!("overlay2/{name}"))?;
-        mounts.push(name);
+        doom(tx, &format!("overlay2/{}", mount_name(diff_id, &variant)))?;
     }
-    Ok(mounts)
+    Ok(())
 }

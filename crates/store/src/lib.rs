@@ -4,8 +4,8 @@
 //!
 //! There is one way (`design.md`, section 4): write into a *staging* directory below `ingest/`, fsync, rename into
 //! place, then record it in one database transaction. The staging directory is held by `flock`, so that another
-//! process can tell a live one from what a killed process left. A publisher holds the target's parent directory
-//! (*area*) locked shared from the rename to the record; whoever removes holds it exclusively.
+//! process can tell a live one from what a killed process left. A publisher holds the store's publication lock
+//! shared from the rename to the record; whoever removes holds it exclusively.
 //!
 //! Removal runs the other way round: one transaction deletes the record and notes the path as *doomed*, then the
 //! path is renamed into `trash/` and deleted by a background thread.

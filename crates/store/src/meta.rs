@@ -37,11 +37,12 @@ pub(crate) fn check(root: &Root) -> Result<bool, StoreError> {
     }
 }
 
-/// Writes the description of a new store; the last step of making one.
+/// Writes the description of a new store; the last step of making one. The caller holds the root locked.
 pub(crate) fn create(root: &Root) -> Result<(), StoreError> {
     let meta = Meta { version: VERSION, features: FEATURES.map(str::to_owned).to_vec() };
     let text = serde_json::to_vec(&meta).expect("two plain fields always serialise");
-    let temporary = root.root.join(format!("meta.json.{}", crate::staging::random_name()));
+    // One name is enough: whoever makes the store holds it alone.
+    let temporary = root.root.join("meta.json.new");
     let mut file = fs::File::create(&temporary)?;
     file.write_all(&text)?;
     file.sync_all()?;

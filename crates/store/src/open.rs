@@ -2,6 +2,7 @@
 use crate::db::Db;
 use crate::layers::LayerMode;
 use crate::root::Root;
+use crate::staging::lock_directory;
 use crate::sweep::{SweepReport, sweep};
 use crate::trash::Trash;
 use crate::{
@@ -168,8 +169,13 @@ fn open_database(root: &Root) -> Result<Db, StoreError> {
         }
         return Db::open(&path, false);
     }
+    fs::create_dir_all(&root.root)?;
+    // Two first commands at once: SQLite does not wait while another process makes the file.
+    let _alone = lock_directory(&root.root, false)?;
     root.create_directories()?;
     let db = Db::open(&path, true)?;
-    meta::create(root)?;
+    if !meta::check(root)? {
+        meta::create(root)?;
+    }
     Ok(db)
 }

@@ -67,27 +67,30 @@ pub(crate) fn seize(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// How a directory is held while something appears in it or disappears from it.
+/// How the store is held while something appears in it or disappears from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// Publishing: rename into it, then record. Many at once.
+    /// Publishing: rename into place, then record. Many at once.
     Publish,
-    /// Removing: look whether a record names it, then rename out of it. Alone.
+    /// Removing: look whether a record names it, then rename it into the trash. Alone.
     Remove,
 }
 
-/// Locks an area (`layers/sha256`, `blobs/sha256`, `containers`, `volumes`, ...) until the file is dropped.
-pub(crate) fn hold(area: &Path, how: Hold) -> Result<File, StoreError> {
-    let file = fs::File::open(area)?.into_parts().0;
-    let operation = match how {
-        Hold::Publish => FlockOperation::LockShared,
-        Hold::Remove => FlockOperation::LockExclusive,
-    };
+/// Locks the store's places (not its database) until the file is dropped. Never wait for this inside a database
+/// transaction: the holder may be waiting for one.
+pub(crate) fn hold(root: &Root, how: Hold) -> Result<File, StoreError> {
+    lock_directory(&root.ingest(), how == Hold::Publish)
+}
+
+/// Waits for the lock of a directory.
+pub(crate) fn lock_directory(directory: &Path, shared: bool) -> Result<File, StoreError> {
+    let file = fs::File::open(directory)?.into_parts().0;
+    let operation = if shared { FlockOperation::LockShared } else { FlockOperation::LockExclusive };
     loop {
         match rustix::fs::flock(&file, operation) {
             Ok(()) => return Ok(file),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(at("lock", area, error).into()),
+            Err(error) => return Err(at("lock", directory, error).into()),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::process::boot_id;
 use crate::root::{Root, index_name, mount_name};
 use crate::staging::{Hold, hold, seize};
 use crate::trash::{Trash, bury};
-use crate::{Access, StoreError, containers, leases};
+use crate::{Access, StoreError, containers, leases, trash};
 use fs_err as fs;
 use std::collections::HashSet;
 use std::path::Path;
@@ -70,29 +70,25 @@ fn boot_file(root: &Root) -> std::path::PathBuf {
 }
 
 fn sweep_orphans(root: &Root, db: &Db, trash: &Trash) -> Result<usize, StoreError> {
+    // No publisher stands between its rename and its record while this is held.
+    let _held = hold(root, Hold::Remove)?;
     let mut count = 0;
-    let mut area = |path: &Path, query: fn(&Db) -> Result<HashSet<String>, StoreError>| {
-        // Under the lock: no publisher stands between its rename and its record.
-        let _held = hold(path, Hold::Remove)?;
-        let known = query(db)?;
+    let mut area = |path: &Path, known: HashSet<String>| {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(|name| known.contains(name))
-                && is_rubbish(&entry.path())
-            {
+            let named = entry.file_name().to_str().is_some_and(|name| known.contains(name));
+            if !named && is_rubbish(&entry.path()) && !trash::is_mounted(&entry.path()) {
                 trash.discard(&entry.path())?;
                 count += 1;
             }
         }
         Ok::<(), StoreError>(())
     };
-    area(&root.layers(), known_layer_files)?;
-    area(&root.blobs(), |db| {
-        names(db, "SELECT digest FROM blobs", |row| Ok(row.get::<_, Bytes32>(0)?.digest().hex()))
-    })?;
-    area(&root.containers(), |db| names(db, "SELECT id FROM containers", |row| row.get(0)))?;
-    area(&root.overlay(), known_mounts)?;
-    area(&root.volumes(), |db| names(db, "SELECT name FROM volumes", |row| row.get(0)))?;
+    area(&root.layers(), known_layer_files(db)?)?;
+    area(&root.blobs(), known_blobs(db)?)?;
+    area(&root.containers(), names(db, "SELECT id FROM containers", |row| row.get(0))?)?;
+    area(&root.overlay(), known_mounts(db)?)?;
+    area(&root.volumes(), names(db, "SELECT name FROM volumes", |row| row.get(0))?)?;
     Ok(count)
 }
 
@@ -109,6 +105,10 @@ pub(crate) fn known_layer_files(db: &Db) -> Result<HashSet<String>, StoreError> 
         Ok(index_name(&row.get::<_, Bytes32>(0)?.diff_id(), row.get_ref(1)?.as_str()?))
     })?);
     Ok(known)
+}
+
+pub(crate) fn known_blobs(db: &Db) -> Result<HashSet<String>, StoreError> {
+    names(db, "SELECT digest FROM blobs", |row| Ok(row.get::<_, Bytes32>(0)?.digest().hex()))
 }
 
 pub(crate) fn known_mounts(db: &Db) -> Result<HashSet<String>, StoreError> {

@@ -4,7 +4,8 @@ use crate::db::Db;
 use crate::root::Root;
 use crate::staging::{Hold, hold, random_name};
 use fs_err as fs;
-use rusqlite::{Transaction, params};
+use rusqlite::Transaction;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -89,26 +90,35 @@ pub(crate) fn spare(tx: &Transaction, path: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Carries out every note: renames the paths into the trash. Returns how many there were.
+/// Carries out every note: renames the paths into the trash. What is still mounted waits for the next call. Returns
+/// how many went.
 pub(crate) fn bury(root: &Root, db: &Db, trash: &Trash) -> Result<usize, StoreError> {
-    let doomed: Vec<String> = db.read(|tx| {
+    let noted = doomed(db)?;
+    if noted.is_empty() {
+        return Ok(0);
+    }
+    // Containers never come back under the same ID, so that nobody who publishes needs to be waited for.
+    let unique = noted.iter().all(|path| path.starts_with("containers/"));
+    let _held = if unique { None } else { Some(hold(root, Hold::Remove)?) };
+    // Read again: a publisher may have taken a note back before it let go.
+    let mut gone = if unique { noted } else { doomed(db)? };
+    gone.retain(|path| !is_mounted(&root.root.join(path)));
+    gone.iter().try_for_each(|path| trash.discard(&root.root.join(path)))?;
+    db.write(|tx| gone.iter().try_for_each(|path| spare(tx, path)))?;
+    Ok(gone.len())
+}
+
+/// Paths, relative to the root, that have to go.
+pub(crate) fn doomed(db: &Db) -> Result<Vec<String>, StoreError> {
+    db.read(|tx| {
         let mut statement = tx.prepare_cached("SELECT path FROM doomed")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
-    })?;
-    for path in &doomed {
-        let full = root.root.join(path);
-        let area = full.parent().unwrap_or(&root.root);
-        let _held = hold(area, Hold::Remove)?;
-        // A publisher of the same path takes the note back while it holds the area.
-        let still = db.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT 1 FROM doomed WHERE path = ?1")?;
-            Ok(statement.exists(params![path])?)
-        })?;
-        if still {
-            trash.discard(&full)?;
-            db.write(|tx| spare(tx, path))?;
-        }
-    }
-    Ok(doomed.len())
+    })
+}
+
+/// True when something is mounted at `<path>/diff`: such a directory must not be taken apart.
+pub(crate) fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::symlink_metadata(path).ok().map(|metadata| metadata.dev());
+    device(&path.join("diff")).is_some_and(|inner| device(path) != Some(inner))
 }

@@ -61,7 +61,7 @@ impl Volumes {
         let area = self.root.volumes();
         let path = area.join(&name);
         let staging = Staging::new(&self.root)?;
-        let _held = hold(&area, Hold::Publish)?;
+        let _held = hold(&self.root, Hold::Publish)?;
         if let Some(volume) = self.find(&name)? {
             return Ok((volume, false));
         }

@@ -40,7 +40,7 @@ impl Containers {
             create_directory(&staged.join(part), mode)?;
         }
         let area = self.root.containers();
-        let _held = hold(&area, Hold::Publish)?;
+        let _held = hold(&self.root, Hold::Publish)?;
         fs::rename(&staged, area.join(&id))?;
         let recorded = self.db.write(|tx| {
             let name = match name {

@@ -47,7 +47,7 @@ impl Db {
         &self,
         body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.transaction(TransactionBehavior::Deferred, body)
+        self.transaction(&mut self.lock(), TransactionBehavior::Deferred, body)
     }
 
     /// Runs `body` alone among all processes; all of it happens or nothing.
@@ -55,7 +55,7 @@ impl Db {
         &self,
         body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.transaction(TransactionBehavior::Immediate, body)
+        self.transaction(&mut self.lock(), TransactionBehavior::Immediate, body)
     }
 
     /// Like `write`, and on the disk when it returns: before data is deleted whose record `body` deleted.
@@ -63,20 +63,22 @@ impl Db {
         &self,
         body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let set =
-            |level| self.lock().execute_batch(level).map_err(|e| StoreError::from(e).in_database(&self.path));
-        set("PRAGMA synchronous = FULL")?;
-        let result = self.write(body);
-        set("PRAGMA synchronous = NORMAL")?;
+        let mut connection = self.lock();
+        let set = |connection: &Connection, level| {
+            connection.execute_batch(level).map_err(|error| StoreError::from(error).in_database(&self.path))
+        };
+        set(&connection, "PRAGMA synchronous = FULL")?;
+        let result = self.transaction(&mut connection, TransactionBehavior::Immediate, body);
+        set(&connection, "PRAGMA synchronous = NORMAL")?;
         result
     }
 
     fn transaction<T>(
         &self,
+        connection: &mut Connection,
         behavior: TransactionBehavior,
         body: impl FnOnce(&Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.lock();
         let run = || -> Result<T, StoreError> {
             let transaction = connection.transaction_with_behavior(behavior)?;
             let value = body(&transaction)?;

@@ -1,7 +1,7 @@
 //! A layer on its way into the store.
 use super::{LayerRecord, Layers, find, variant};
 use crate::db::{Bytes32, now};
-use crate::root::{index_name, sync_directory};
+use crate::root::{index_name, mount_name, sync_directory};
 use crate::staging::{Hold, Staging, hold};
 use crate::trash::spare;
 use crate::{Lease, StoreError};
@@ -128,7 +128,7 @@ impl Ingest {
         if let Some(bytes) = index {
             write_synced(&staged, bytes)?;
         }
-        let _held = hold(&layers.root.layers(), Hold::Publish)?;
+        let _held = hold(&layers.root, Hold::Publish)?;
         if new_tar {
             fs::rename(self.tar_path(), layers.root.tar(diff_id))?;
         }
@@ -170,6 +170,7 @@ pub(super) fn record_index(
     bytes: &[u8],
 ) -> Result<(), StoreError> {
     spare(tx, &format!("layers/sha256/{}", index_name(diff_id, variant)))?;
+    spare(tx, &format!("overlay2/{}", mount_name(diff_id, variant)))?;
     tx.prepare_cached("INSERT OR REPLACE INTO layer_indexes VALUES(?1, ?2, ?3, ?4)")?.execute(params![
         Bytes32::from(diff_id),
         variant,

@@ -110,10 +110,9 @@ impl Layers {
         let staging = Staging::new(&self.root)?;
         let staged = staging.join("index");
         write_synced(&staged, &bytes)?;
-        let area = self.root.layers();
-        let _held = hold(&area, Hold::Publish)?;
+        let _held = hold(&self.root, Hold::Publish)?;
         fs::rename(&staged, self.root.index(diff_id, variant))?;
-        sync_directory(&area)?;
+        sync_directory(&self.root.layers())?;
         self.db.write(|tx| {
             super::find(tx, diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
             record_index(tx, diff_id, variant, &bytes)

@@ -3,7 +3,7 @@ use super::Layers;
 use crate::StoreError;
 use crate::error::at;
 use crate::root::create_directory;
-use crate::staging::{Hold, Staging, hold};
+use crate::staging::{Staging, lock_directory};
 use fs_err as fs;
 use std::path::Path;
 use strata_oci::DiffId;
@@ -24,7 +24,7 @@ impl Layers {
             return Ok(());
         }
         create_directory(directory, 0o711)?;
-        let held = hold(directory, Hold::Remove)?;
+        let held = lock_directory(directory, false)?;
         if marker.exists() {
             return Ok(());
         }

@@ -1,0 +1,180 @@
+//! Containers, addresses, ports.
+use crate::support::{TestStore, names};
+use jiff::Timestamp;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+use strata_store::{ContainerState, NewContainer, NewVolume, PortBinding, ProcessId, Protocol, StoreError};
+
+fn named(name: &str) -> NewContainer {
+    NewContainer { name: Some(name.to_owned()), ..NewContainer::default() }
+}
+
+fn running(process: ProcessId, watcher: Option<ProcessId>) -> ContainerState {
+    ContainerState::Running { process, watcher, started: Timestamp::now(), paused: false }
+}
+
+#[test]
+fn create_look_up_rename_remove() {
+    let store = TestStore::new();
+    let containers = store.containers();
+    let one = containers.create(NewContainer { config: "{\"a\":1}".to_owned(), ..named("/web") }).unwrap();
+    assert_eq!((one.name.as_str(), one.config.as_str(), one.id.len()), ("web", "{\"a\":1}", 64));
+    assert_eq!(names(&one.directory), ["merged", "upper", "work"]);
+    for text in ["web", "/web", &one.id, one.short_id(), &one.id[..3]] {
+        assert_eq!(containers.lookup(text).unwrap(), one, "{text}");
+    }
+    assert_eq!(containers.lookup("nosuch").unwrap_err().to_string(), "No such container: nosuch");
+    let clash = containers.create(named("web")).unwrap_err().to_string();
+    assert!(clash.starts_with(&format!(
+        "Conflict. The container name \"/web\" is already in use by container \"{}\"",
+        one.id
+    )));
+    assert_eq!(
+        containers.create(named("-bad")).unwrap_err().to_string(),
+        "Invalid container name (-bad), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    );
+    assert_eq!(names(&store.root().join("containers")), [one.id.clone()], "failed creations leave nothing");
+    containers.rename(&one.id, "site").unwrap();
+    containers.set_config(&one.id, "{}").unwrap();
+    assert_eq!(containers.lookup("site").unwrap().config, "{}");
+    containers.remove(&one.id, false).unwrap();
+    assert!(matches!(containers.lookup("site"), Err(StoreError::NoSuchContainer(_))));
+    assert_eq!(names(&store.root().join("containers")), [""; 0]);
+}
+
+#[test]
+fn a_name_that_looks_like_a_prefix_wins_and_prefixes_may_clash() {
+    let store = TestStore::new();
+    let mut ids: Vec<String> =
+        (0..17).map(|_| store.containers().create(NewContainer::default()).unwrap().id).collect();
+    ids.sort();
+    let pair = ids.windows(2).find(|pair| pair[0][..1] == pair[1][..1]).unwrap();
+    let error = store.containers().lookup(&pair[0][..1]).unwrap_err().to_string();
+    assert_eq!(error, format!("multiple IDs found with provided prefix: {}", &pair[0][..1]));
+    let name = &pair[0][..2];
+    let owner = store.containers().create(named(name)).unwrap();
+    assert_eq!(store.containers().lookup(name).unwrap().id, owner.id);
+    let mut all: Vec<String> = store.containers().list().unwrap().into_iter().map(|c| c.name).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 18, "random names are unique");
+}
+
+#[test]
+fn containers_whose_process_is_gone_are_exited() {
+    let store = TestStore::new();
+    let mut child = Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().unwrap();
+    let process = ProcessId::of(child.id()).unwrap();
+    assert!(process.is_alive());
+    let ids: Vec<String> = ["alone", "watched", "reused", "rebooted", "live"]
+        .map(|name| store.containers().create(named(name)).unwrap().id)
+        .into();
+    let me = ProcessId::current().unwrap();
+    let reused = ProcessId { start_time: me.start_time + 1, ..me.clone() };
+    let rebooted = ProcessId { boot_id: "another".to_owned(), ..me.clone() };
+    let states = [
+        running(process.clone(), None),
+        running(process.clone(), Some(me.clone())),
+        running(reused, None),
+        running(rebooted, None),
+        running(me, None),
+    ];
+    for (id, state) in ids.iter().zip(&states) {
+        store.containers().set_state(id, state).unwrap();
+    }
+    store.networks().allocate("bridge", (Ipv4Addr::new(172, 17, 0, 0), 16), &[], None, &ids[0]).unwrap();
+    assert!(matches!(store.containers().remove(&ids[0], false), Err(StoreError::ContainerRunning(_))));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let store = store.reopen();
+    let mut swept = store.swept().containers.clone();
+    swept.sort();
+    let mut expected = vec![ids[0].clone(), ids[2].clone(), ids[3].clone()];
+    expected.sort();
+    assert_eq!(swept, expected);
+    let state = |id: &str| store.containers().lookup(id).unwrap().state;
+    assert!(matches!(state(&ids[0]), ContainerState::Exited { code: 255, started: Some(_), .. }));
+    assert_eq!((state(&ids[1]), state(&ids[4])), (states[1].clone(), states[4].clone()));
+    assert_eq!(store.networks().addresses(&ids[0]).unwrap(), []);
+}
+
+#[test]
+fn addresses_are_unique_and_come_back() {
+    let store = TestStore::new();
+    let [a, b, c] = ["aa", "bb", "cc"].map(|name| store.containers().create(named(name)).unwrap().id);
+    let subnet = (Ipv4Addr::new(10, 9, 8, 0), 30);
+    let gateway = [Ipv4Addr::new(10, 9, 8, 1)];
+    let allocate = |id: &str, wanted| store.networks().allocate("net", subnet, &gateway, wanted, id);
+    let first = allocate(&a, None).unwrap();
+    assert_eq!(first, Ipv4Addr::new(10, 9, 8, 2));
+    assert!(
+        matches!(allocate(&b, None), Err(StoreError::NoFreeAddress { .. })),
+        "network, gateway, broadcast"
+    );
+    assert!(matches!(allocate(&b, Some(first)), Err(StoreError::AddressInUse { .. })));
+    assert_eq!(store.networks().allocate("other", subnet, &gateway, None, &c).unwrap(), first);
+    assert_eq!(store.networks().users("net").unwrap(), 1);
+    store.containers().remove(&a, false).unwrap();
+    assert_eq!(allocate(&b, Some(first)).unwrap(), first);
+    let wide = (Ipv4Addr::new(172, 17, 0, 0), 16);
+    let all: std::collections::BTreeSet<Ipv4Addr> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..10)
+                        .map(|_| store.networks().allocate("wide", wide, &[], None, &b).unwrap())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(all.len(), 80);
+    store.networks().release(&b).unwrap();
+    assert_eq!(store.networks().users("wide").unwrap(), 0);
+}
+
+#[test]
+fn host_ports_are_reserved_all_or_none() {
+    let store = TestStore::new();
+    let [a, b] = ["aa", "bb"].map(|name| store.containers().create(named(name)).unwrap().id);
+    let on = |address: &str, port, protocol| PortBinding {
+        address: address.parse::<IpAddr>().unwrap(),
+        port,
+        protocol,
+    };
+    store.networks().publish(&a, &[on("0.0.0.0", 80, Protocol::Tcp), on("::", 80, Protocol::Tcp)]).unwrap();
+    let wanted = [on("127.0.0.1", 81, Protocol::Tcp), on("127.0.0.1", 80, Protocol::Tcp)];
+    let error = store.networks().publish(&b, &wanted).unwrap_err();
+    assert_eq!(error.to_string(), "Bind for 127.0.0.1:80 failed: port is already allocated");
+    store.networks().publish(&a, &wanted[..1]).unwrap();
+    store
+        .networks()
+        .publish(&b, &[on("0.0.0.0", 80, Protocol::Udp), on("127.0.0.2", 81, Protocol::Tcp)])
+        .unwrap();
+    store.containers().remove(&a, false).unwrap();
+    store.networks().publish(&b, &[on("0.0.0.0", 80, Protocol::Tcp)]).unwrap();
+}
+
+#[test]
+fn anonymous_volumes_go_with_their_last_container() {
+    let store = TestStore::new();
+    let anonymous = store.volumes().create(NewVolume::default()).unwrap().0.name;
+    let kept = NewVolume { name: Some("data".to_owned()), ..NewVolume::default() };
+    let kept = store.volumes().create(kept).unwrap().0.name;
+    let volumes = vec![anonymous.clone(), kept.clone()];
+    let new = |name: &str| NewContainer { volumes: volumes.clone(), ..named(name) };
+    let [a, b] = ["aa", "bb"].map(|name| store.containers().create(new(name)).unwrap().id);
+    let in_use = store.volumes().remove("data").unwrap_err();
+    assert!(
+        matches!(&in_use, StoreError::VolumeInUse { containers, .. } if containers.len() == 2),
+        "{in_use}"
+    );
+    store.containers().remove(&a, true).unwrap();
+    assert_eq!(store.volumes().list().unwrap().len(), 2);
+    store.containers().remove(&b, true).unwrap();
+    assert_eq!(store.volumes().list().unwrap().into_iter().map(|v| v.name).collect::<Vec<_>>(), ["data"]);
+    assert_eq!(names(&store.root().join("volumes")), ["data"]);
+    let unknown = NewContainer { volumes: vec!["gone".to_owned()], ..named("cc") };
+    assert!(matches!(store.containers().create(unknown), Err(StoreError::NoSuchVolume(_))));
+}

@@ -1,0 +1,154 @@
+//! Images, names, lists, blobs.
+use crate::support::{TestStore, config, reference};
+use strata_oci::Digest;
+use strata_store::{BlobKind, RemoteBlob, StoreError};
+
+#[test]
+fn names_are_looked_up_in_dockers_order() {
+    let store = TestStore::new();
+    let one = store.image(&["one"]);
+    let two = store.image(&["two"]);
+    store.images().tag(&reference("app:1"), &one).unwrap();
+    let images = store.images();
+    for text in [
+        "app:1",
+        "docker.io/library/app:1",
+        &one.to_string(),
+        &one.hex(),
+        &one.short(),
+        &one.to_string()[..20],
+    ] {
+        assert_eq!(images.resolve(text).unwrap(), one, "{text}");
+    }
+    // A reference that is also the beginning of an ID wins.
+    let prefix = one.short();
+    images.tag(&reference(&prefix), &two).unwrap();
+    assert_eq!(images.resolve(&prefix).unwrap(), two);
+    assert_eq!(images.resolve(&format!("sha256:{prefix}")).unwrap(), one);
+
+    let error = images.resolve("nosuch").unwrap_err();
+    assert_eq!(error.to_string(), "No such image: nosuch");
+    assert!(matches!(images.resolve(&"0".repeat(64)), Err(StoreError::NoSuchImage(_))));
+    assert!(matches!(images.resolve("Nosuch:"), Err(StoreError::Reference { .. })));
+}
+
+#[test]
+fn a_prefix_of_two_images_is_ambiguous() {
+    let store = TestStore::new();
+    let mut ids: Vec<String> = (0..17).map(|n| store.image(&[&n.to_string()]).hex()).collect();
+    ids.sort();
+    // Seventeen IDs share a first digit somewhere.
+    let pair = ids.windows(2).find(|pair| pair[0][..1] == pair[1][..1]).unwrap();
+    assert!(matches!(store.images().resolve(&pair[0][..1]), Err(StoreError::AmbiguousImage(_))));
+    assert!(store.images().resolve(&pair[0][..12]).is_ok());
+}
+
+#[test]
+fn a_tag_that_moves_leaves_the_old_image_dangling() {
+    let store = TestStore::new();
+    let (old, new) = (store.image(&["old"]), store.image(&["new"]));
+    let tag = reference("app");
+    assert_eq!(store.images().tag(&tag, &old).unwrap(), None);
+    assert_eq!(store.images().tag(&tag, &new).unwrap(), Some(old));
+    assert_eq!(store.images().tag(&tag, &new).unwrap(), None);
+    let old = store.images().get(&old).unwrap().unwrap();
+    let new = store.images().get(&new).unwrap().unwrap();
+    assert!(old.is_dangling() && !new.is_dangling());
+    assert!(old.last_tagged < new.last_tagged);
+    assert_eq!(new.tags, [tag.clone()]);
+    assert_eq!(store.images().untag(&tag).unwrap(), new.id);
+    assert!(matches!(store.images().untag(&tag), Err(StoreError::NoSuchImage(_))));
+    let digest = reference(&format!("app@{}", Digest::of(b"x")));
+    assert!(matches!(store.images().tag(&digest, &new.id), Err(StoreError::TagWithDigest(_))));
+}
+
+#[test]
+fn sizes_are_sums_of_layers_and_shared_is_what_others_have() {
+    let store = TestStore::new();
+    let first = store.image(&["base", "12345678"]);
+    let second = store.image(&["base", "xyz"]);
+    let list = store.images().list().unwrap();
+    let get = |id| list.iter().find(|image| image.id == id).unwrap();
+    assert_eq!((get(first).size, get(first).shared_size), (12, 4));
+    assert_eq!((get(second).size, get(second).shared_size), (7, 4));
+    assert_eq!(get(first).layers.len(), 2);
+    assert_eq!(get(first).layers[0], get(second).layers[0]);
+}
+
+#[test]
+fn an_image_needs_its_layers() {
+    let store = TestStore::new();
+    let scratch = TestStore::new();
+    let lease = scratch.leases().acquire().unwrap();
+    let layer = scratch.layer(&lease, &[("a", b"b")], &[]).diff_id;
+    let error = store.images().put(&config(&[layer], ""), None).unwrap_err();
+    assert!(matches!(error, StoreError::MissingLayer(id) if id == layer), "{error}");
+    assert_eq!(store.images().list().unwrap(), []);
+}
+
+#[test]
+fn configs_keep_their_bytes() {
+    let store = TestStore::new();
+    let bytes =
+        br#"{ "architecture":"amd64","os":"linux","odd":1,"rootfs":{"type":"layers","diff_ids":[]} }"#;
+    let config = strata_oci::Raw::parse(bytes.to_vec()).unwrap();
+    let id = store.images().put(&config, None).unwrap();
+    assert_eq!(store.images().config(&id).unwrap().bytes(), bytes);
+    assert_eq!(*id.digest(), Digest::of(bytes));
+}
+
+#[test]
+fn pulled_by_digest_is_not_dangling() {
+    let store = TestStore::new();
+    let id = store.image(&["one"]);
+    let digest = Digest::of(b"manifest");
+    store.images().remember_digest(&id, "docker.io/library/app", &digest).unwrap();
+    let image = store.images().get(&id).unwrap().unwrap();
+    assert!(!image.is_dangling() && image.tags.is_empty());
+    assert_eq!(image.repo_digests, [("docker.io/library/app".to_owned(), digest)]);
+    assert_eq!(store.images().resolve(&format!("app@{digest}")).unwrap(), id);
+}
+
+#[test]
+fn blobs_are_verified_while_they_are_written() {
+    let store = TestStore::new();
+    let lease = store.leases().acquire().unwrap();
+    let digest = Digest::of(b"hello");
+    let put = |expected: &Digest, limit| {
+        store.blobs().put(&lease, BlobKind::Manifest, Some(expected), limit, &mut &b"hello"[..])
+    };
+    assert!(
+        matches!(put(&Digest::of(b"other"), 5), Err(StoreError::DigestMismatch { actual, .. }) if actual == digest)
+    );
+    assert!(matches!(put(&digest, 4), Err(StoreError::TooLong { limit: 4, .. })));
+    assert_eq!(store.blobs().list().unwrap(), []);
+    assert_eq!(put(&digest, 5).unwrap().length, 5);
+    assert_eq!(store.blobs().get(&digest).unwrap(), b"hello");
+    fs_err::write(store.root().join("blobs/sha256").join(digest.hex()), b"jello").unwrap();
+    assert!(matches!(store.blobs().get(&digest), Err(StoreError::DamagedBlob { .. })));
+    assert!(store.fsck().unwrap().problems[0].to_string().contains(&digest.to_string()));
+}
+
+#[test]
+fn compressed_layers_are_evicted_and_their_digests_remembered() {
+    let store = TestStore::new();
+    let id = store.image(&["one"]);
+    let layer = store.images().get(&id).unwrap().unwrap().layers[0];
+    let lease = store.leases().acquire().unwrap();
+    let put =
+        |bytes: &[u8]| store.blobs().put(&lease, BlobKind::Layer, None, 100, &mut &bytes[..]).unwrap().digest;
+    let (old, new) = (put(b"compressed"), put(b"other"));
+    assert_eq!(store.blobs().evict(0).unwrap(), 0, "the lease keeps them");
+    drop(lease);
+    assert_eq!(store.blobs().evict(7).unwrap(), 10);
+    assert!(store.blobs().info(&old).unwrap().is_none() && store.blobs().info(&new).unwrap().is_some());
+    let remote = RemoteBlob {
+        digest: old,
+        length: 10,
+        media_type: "tar+gzip".to_owned(),
+        repository: "docker.io/library/app".to_owned(),
+    };
+    store.blobs().remember_remote(&layer, &remote).unwrap();
+    assert_eq!(store.blobs().remotes(&layer).unwrap(), [remote]);
+    assert_eq!(store.blobs().layer_of(&old).unwrap(), Some(layer));
+}
