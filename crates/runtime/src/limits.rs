@@ -1,0 +1,74 @@
+//! Resource limits and ownership of the standard streams.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, fchown, fstat};
+
+use crate::container::StartError;
+use crate::container::plan::{Op, Step};
+use crate::spec::Rlimit;
+use crate::sys;
+use crate::user::User;
+
+/// Names as `--ulimit` takes them, and the kernel's numbers (the same on x86-64 and aarch64).
+const RESOURCES: [(&str, u32); 16] = [
+    ("cpu", libc::RLIMIT_CPU),
+    ("fsize", libc::RLIMIT_FSIZE),
+    ("data", libc::RLIMIT_DATA),
+    ("stack", libc::RLIMIT_STACK),
+    ("core", libc::RLIMIT_CORE),
+    ("rss", libc::RLIMIT_RSS),
+    ("nproc", libc::RLIMIT_NPROC),
+    ("nofile", libc::RLIMIT_NOFILE),
+    ("memlock", libc::RLIMIT_MEMLOCK),
+    ("as", libc::RLIMIT_AS),
+    ("locks", libc::RLIMIT_LOCKS),
+    ("sigpending", libc::RLIMIT_SIGPENDING),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE),
+    ("nice", libc::RLIMIT_NICE),
+    ("rtprio", libc::RLIMIT_RTPRIO),
+    ("rttime", libc::RLIMIT_RTTIME),
+];
+
+/// Adds a step per limit. Raising a hard limit needs a capability the engine may lack: a default is then clamped to what
+/// is possible, a limit the user asked for is an error.
+pub(crate) fn add_rlimits(steps: &mut Vec<Step>, limits: &[Rlimit]) -> Result<(), StartError> {
+    let may_raise = rustix::thread::capabilities(None)
+        .is_ok_and(|own| own.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE));
+    for limit in limits {
+        let fail = |reason: String| StartError::Rlimit { name: limit.name.clone(), reason };
+        let resource = RESOURCES
+            .iter()
+            .find(|(name, _)| *name == limit.name)
+            .map(|(_, number)| *number)
+            .ok_or_else(|| fail("unknown name".into()))?;
+        if limit.soft > limit.hard {
+            return Err(fail(format!("soft limit {} is above the hard limit {}", limit.soft, limit.hard)));
+        }
+        let (_, own_hard) = sys::rlimit(resource).map_err(|errno| fail(errno.to_string()))?;
+        let (mut soft, mut hard) = (limit.soft, limit.hard);
+        if hard > own_hard && !may_raise {
+            if limit.explicit {
+                return Err(fail(format!("{hard} is above the hard limit {own_hard} of this process")));
+            }
+            hard = own_hard;
+            soft = soft.min(hard);
+        }
+        steps.push(Step {
+            op: Op::Rlimit { resource, soft, hard },
+            what: format!("set ulimit {}", limit.name),
+        });
+    }
+    Ok(())
+}
+
+/// Gives pipes and terminals to the container's user, so that it can open `/dev/stdout` again. What belongs to others
+/// (a file, the null device) stays.
+pub(crate) fn own_streams(stdio: &[OwnedFd; 3], user: &User) {
+    for fd in stdio {
+        let Ok(stat) = fstat(fd) else { continue };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+            let _ = fchown(fd, Some(rustix::fs::Uid::from_raw(user.uid)), None);
+        }
+    }
+}
