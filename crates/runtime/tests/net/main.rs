@@ -2,4 +2,6 @@
 //! machine's own network.
 
 mod bridge;
+mod firewall;
+mod publish;
 mod world;

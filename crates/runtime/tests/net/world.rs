@@ -149,6 +149,23 @@ pub(crate) fn tool(command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Everything a test could have changed on its host. Counters of rules are left out.
+pub(crate) fn snapshot() -> String {
+    let links = tool("ip -o link");
+    let names: Vec<&str> = links.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    let parts = [
+        names.join("\n"),
+        tool("ip -o -4 addr show scope global")
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|l| l.1)
+            .collect(),
+        tool("ip route"),
+        tool("nft -s list ruleset"),
+    ];
+    parts.join("\n")
+}
+
 /// A machine beside the host, on a cable of its own: 198.51.100.1/24 is the host, 198.51.100.2 the machine. The host's
 /// default route leads there, with this MTU.
 pub(crate) fn outside(mtu: u32) -> Namespace {
