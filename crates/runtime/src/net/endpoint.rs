@@ -49,7 +49,7 @@ impl Endpoint {
         let socket = Socket::route()?;
         let address = match ip {
             Some(wanted) => {
-                if !bridge.subnet().hosts().any(|host| host == wanted) || wanted == bridge.gateway() {
+                if !bridge.subnet().is_host(wanted) {
                     return Err(NetError::AddressOutside { address: wanted, subnet: bridge.subnet() });
                 }
                 if !plug_in(&socket, bridge, namespace, wanted, config)? {

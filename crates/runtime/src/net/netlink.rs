@@ -26,6 +26,10 @@ pub(super) const APPEND: u16 = 0x800;
 const HEADER_LEN: usize = 16;
 const TYPE_ERROR: u16 = 2;
 const TYPE_DONE: u16 = 3;
+/// Set on the answers of a dump during which the dumped objects changed.
+const DUMP_INTERRUPTED: u16 = 0x10;
+/// On a host that never rests, the last dump is taken as it is.
+const DUMP_ATTEMPTS: usize = 10;
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
 /// The kernel fills at most 32 KiB per dump datagram; twice that leaves room for a large single answer.
@@ -245,24 +249,41 @@ impl Socket {
         flags: u16,
         fixed: &[u8],
         fill: impl FnOnce(&mut Attributes<'_>),
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
     ) -> Result<(), Refusal> {
-        let refuse = |errno| Refusal { action: action.to_owned(), errno };
         let mut batch = Batch::new();
         // The acknowledgement ends the answer to a single question, as DONE ends a dump.
         batch.push(action, kind, flags | ACK, fixed, fill);
+        for attempt in 1.. {
+            let mut answers = Vec::new();
+            let whole = self
+                .ask(&mut batch, &mut answers)
+                .map_err(|errno| Refusal { action: action.to_owned(), errno })?;
+            if whole || attempt == DUMP_ATTEMPTS {
+                answers.iter().map(Vec::as_slice).for_each(each);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the one question and collects the answers' bodies; `false` if the objects changed during a dump, which may
+    /// then lack some that exist.
+    fn ask(&self, question: &mut Batch, answers: &mut Vec<Vec<u8>>) -> Result<bool, Errno> {
         let mut next = self.turn();
         let sequence = *next;
-        batch.number_from(sequence);
+        question.number_from(sequence);
         *next = sequence.wrapping_add(1);
-        self.transmit(&batch.bytes).map_err(refuse)?;
+        self.transmit(&question.bytes)?;
+        let mut whole = true;
         loop {
-            let answers = self.receive().map_err(refuse)?;
-            for answer in messages(&answers).filter(|answer| answer.sequence == sequence) {
+            let received = self.receive()?;
+            for answer in messages(&received).filter(|answer| answer.sequence == sequence) {
+                whole &= answer.flags & DUMP_INTERRUPTED == 0;
                 match answer.kind {
-                    TYPE_DONE => return Ok(()),
-                    TYPE_ERROR => return error_code(answer.body).map_or(Ok(()), |errno| Err(refuse(errno))),
-                    _ => each(answer.body),
+                    TYPE_DONE => return Ok(whole),
+                    TYPE_ERROR => return error_code(answer.body).map_or(Ok(whole), Err),
+                    _ => answers.push(answer.body.to_vec()),
                 }
             }
         }
@@ -290,6 +311,7 @@ impl Socket {
 
 struct Answer<'a> {
     kind: u16,
+    flags: u16,
     sequence: u32,
     body: &'a [u8],
 }
@@ -302,6 +324,7 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Answer<'_>> {
         }
         let answer = Answer {
             kind: read_u16(bytes, 4)?,
+            flags: read_u16(bytes, 6)?,
             sequence: read_u32(bytes, 8)?,
             body: &bytes[HEADER_LEN..length],
         };

@@ -321,18 +321,24 @@ impl Transaction {
         })
     }
 
-    /// Removes an element; `ENOENT` if the key is not there.
-    pub(super) fn delete_element(&mut self, table: &str, map: &str, key: &[u8]) -> &mut Self {
-        let action = format!("remove an element of nftables map {table} {map}");
-        self.push(action, DELSETELEM, 0, |message| {
-            message.text(1, table).text(2, map).nested(3, |elements| {
-                elements.nested(LIST_ELEMENT, |element| {
-                    element.nested(1, |value| {
-                        value.bytes(VALUE, key);
-                    });
+    /// Removes elements; `ENOENT` if one of the keys is not there.
+    pub(super) fn delete_elements(&mut self, table: &str, map: &str, keys: &[Vec<u8>]) -> &mut Self {
+        // An attribute is at most 64 KiB long, an element here at most 24 bytes.
+        for some in keys.chunks(1024) {
+            let action = format!("remove elements of nftables map {table} {map}");
+            self.push(action, DELSETELEM, 0, |message| {
+                message.text(1, table).text(2, map).nested(3, |elements| {
+                    for key in some {
+                        elements.nested(LIST_ELEMENT, |element| {
+                            element.nested(1, |value| {
+                                value.bytes(VALUE, key);
+                            });
+                        });
+                    }
                 });
             });
-        })
+        }
+        self
     }
 
     fn push(
@@ -447,8 +453,11 @@ pub(super) fn tagged_rules(
     }
 }
 
-/// Every (key, data) of a map; none if the map does not exist.
-pub(super) fn elements(socket: &Socket, table: &str, map: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NetError> {
+/// The key and the data of a map's element.
+pub(super) type Element = (Vec<u8>, Vec<u8>);
+
+/// Every element of a map; none if the map does not exist.
+pub(super) fn elements(socket: &Socket, table: &str, map: &str) -> Result<Vec<Element>, NetError> {
     let mut found = Vec::new();
     let action = format!("list nftables map {table} {map}");
     let listed = socket.query(

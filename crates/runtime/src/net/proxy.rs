@@ -226,7 +226,7 @@ impl Relay {
                 let container = self.listeners[number as usize].container;
                 let mut opener =
                     datagram::Opener { epoll: &self.epoll, device: &self.device, next: &mut self.next };
-                self.sessions.from_host(number, socket, container, &mut opener, &mut self.buffer);
+                self.sessions.relay_inward(number, socket, container, &mut opener, &mut self.buffer);
             }
             None if self.flows.contains_key(&number) => self.move_stream(number),
             None => {
@@ -235,7 +235,7 @@ impl Relay {
                     HostSocket::Udp(socket) => Some(socket),
                     HostSocket::Tcp(_) => None,
                 };
-                self.sessions.from_container(number, host_socket, &mut self.buffer);
+                self.sessions.relay_outward(number, host_socket, &mut self.buffer);
             }
         }
     }

@@ -53,6 +53,11 @@ impl Subnet {
         self.contains(other.network) || other.contains(self.network)
     }
 
+    /// Whether containers may have `address`: it lies in the network and is not its network, gateway or broadcast address.
+    pub fn is_host(self, address: Ipv4Addr) -> bool {
+        self.contains(address) && address > self.gateway() && address < self.broadcast()
+    }
+
     /// The addresses containers may have, lowest first: all but network, gateway and broadcast.
     pub fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
         (self.gateway().to_bits().saturating_add(1)..self.broadcast().to_bits()).map(Ipv4Addr::from_bits)
@@ -120,6 +125,8 @@ mod tests {
         assert_eq!(net.mask(), Ipv4Addr::new(255, 255, 0, 0));
         assert_eq!(net.hosts().next(), Some(Ipv4Addr::new(172, 17, 0, 2)));
         assert_eq!(net.hosts().count(), 65_536 - 3);
+        assert!(net.hosts().all(|host| net.is_host(host)) && !net.is_host(net.gateway()));
+        assert!(!net.is_host(net.network()) && !net.is_host(net.broadcast()));
         assert!(net.contains(Ipv4Addr::new(172, 17, 3, 4)));
         assert!(!net.contains(Ipv4Addr::new(172, 18, 0, 1)));
         assert!(net.overlaps(subnet("172.17.4.0/24")) && subnet("172.0.0.0/8").overlaps(net));

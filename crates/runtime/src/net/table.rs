@@ -181,12 +181,11 @@ fn delete_matching(
         let mut transaction = Transaction::new();
         let mut count = 0;
         for map in [PORTS, ADDRESS_PORTS] {
-            for (key, _) in
-                nft::elements(socket, &table, map)?.iter().filter(|(key, data)| matches(key, data))
-            {
-                transaction.delete_element(&table, map, key);
-                count += 1;
-            }
+            let elements = nft::elements(socket, &table, map)?.into_iter();
+            let keys: Vec<_> =
+                elements.filter(|(key, data)| matches(key, data)).map(|(key, _)| key).collect();
+            transaction.delete_elements(&table, map, &keys);
+            count += keys.len();
         }
         if count == 0 {
             return Ok(0);

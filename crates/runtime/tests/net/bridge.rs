@@ -110,7 +110,7 @@ fn ensuring_again_changes_nothing() {
         let before = snapshot();
         assert_eq!(host.bridge("st0"), first);
         assert_eq!(snapshot(), before);
-        assert_eq!(Bridge::list().unwrap(), [first.clone()]);
+        assert_eq!(Bridge::list().unwrap(), std::slice::from_ref(&first));
         let second = host.bridge("st1");
         assert_eq!(second.subnet().to_string(), "172.18.0.0/16");
         assert_eq!(Bridge::list().unwrap(), [first, second]);

@@ -59,7 +59,7 @@ impl Sessions {
     }
 
     /// Passes on what clients sent to a listener. A datagram that cannot be passed on is lost, as datagrams are.
-    pub(super) fn from_host(
+    pub(super) fn relay_inward(
         &mut self,
         listener: u64,
         socket: &UdpSocket,
@@ -88,7 +88,7 @@ impl Sessions {
     }
 
     /// Passes on what the container answered on session `number`.
-    pub(super) fn from_container<'a>(
+    pub(super) fn relay_outward<'a>(
         &mut self,
         number: u64,
         host_socket: impl Fn(u64) -> Option<&'a UdpSocket>,
