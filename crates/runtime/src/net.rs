@@ -20,6 +20,7 @@
 //! [`Bridge::remove`] takes everything away again; [`Bridge::sweep`] removes what a killed supervisor left.
 
 mod bridge;
+mod conntrack;
 mod endpoint;
 mod files;
 mod foreign;

@@ -129,8 +129,11 @@ impl Bridge {
     ///
     /// What the kernel refused.
     pub fn sweep(&self) -> Result<usize, NetError> {
-        let alive = endpoint::attached(&Socket::route()?, self)?;
-        table::delete_where(&Socket::netfilter()?, &self.name, |address| !alive.contains(&address))
+        let route = Socket::route()?;
+        table::delete_stale(&Socket::netfilter()?, &self.name, || {
+            let alive = endpoint::attached(&route, self)?;
+            Ok(move |address| !alive.contains(&address))
+        })
     }
 
     /// The link's name.

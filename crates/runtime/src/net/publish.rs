@@ -10,7 +10,7 @@ use super::netlink::{Refusal, Socket};
 use super::ports::{HostPort, PortMapping, Protocol};
 use super::proxy::{Listener, Proxy, RunningProxy};
 use super::table::{self, Forward};
-use super::{Bridge, NetError};
+use super::{Bridge, NetError, conntrack};
 
 /// How often an ephemeral port is asked for when the first one is free for IPv4 only.
 const EPHEMERAL_ATTEMPTS: usize = 16;
@@ -64,6 +64,7 @@ pub fn publish(bridge: &Bridge, mappings: &[PortMapping]) -> Result<Published, N
     for mapping in mappings {
         published.add(bridge, &socket, mapping)?;
     }
+    conntrack::forget_before(&socket, &published.forwards)?;
     Ok(published)
 }
 
@@ -104,7 +105,9 @@ impl Published {
         if forwards.is_empty() {
             return Ok(());
         }
-        table::delete(&Socket::netfilter()?, &self.bridge, &forwards)
+        let socket = Socket::netfilter()?;
+        table::delete(&socket, &self.bridge, &forwards)?;
+        conntrack::forget_after(&socket, &forwards)
     }
 
     fn add(&mut self, bridge: &Bridge, socket: &Socket, mapping: &PortMapping) -> Result<(), NetError> {

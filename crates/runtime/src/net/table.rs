@@ -153,32 +153,39 @@ pub(super) fn delete(socket: &Socket, bridge: &str, forwards: &[Forward]) -> Res
         return Ok(());
     }
     // Another process may have swept one of them: a transaction with an unknown key would remove none.
-    delete_matching(socket, bridge, |key, data| {
+    let ours = |key: &[u8], data: &[u8]| {
         forwards.iter().any(|forward| forward.key() == key && forward.data() == data)
-    })
-    .map(|_| ())
+    };
+    delete_matching(socket, bridge, || Ok(ours)).map(|_| ())
 }
 
-/// Removes every forward whose container address satisfies `stale`; returns their number.
-pub(super) fn delete_where(
+/// Removes every forward to a container address that is stale; returns their number. `judge` is asked for the judgement
+/// again when something was committed meanwhile.
+pub(super) fn delete_stale<J: Fn(Ipv4Addr) -> bool>(
     socket: &Socket,
     bridge: &str,
-    stale: impl Fn(Ipv4Addr) -> bool,
+    judge: impl Fn() -> Result<J, NetError>,
 ) -> Result<usize, NetError> {
-    delete_matching(socket, bridge, |_, data| {
-        data.first_chunk::<4>().is_some_and(|address| stale(Ipv4Addr::from(*address)))
+    delete_matching(socket, bridge, || {
+        let stale = judge()?;
+        Ok(move |_: &[u8], data: &[u8]| {
+            data.first_chunk::<4>().is_some_and(|address| stale(Ipv4Addr::from(*address)))
+        })
     })
 }
 
-fn delete_matching(
+fn delete_matching<M: Fn(&[u8], &[u8]) -> bool>(
     socket: &Socket,
     bridge: &str,
-    matches: impl Fn(&[u8], &[u8]) -> bool,
+    matcher: impl Fn() -> Result<M, NetError>,
 ) -> Result<usize, NetError> {
-    const ATTEMPTS: usize = 5;
+    // Each failure is another process's success, so this is never reached by a host that makes progress.
+    const ATTEMPTS: usize = 200;
     let table = name(bridge);
     for attempt in 1.. {
-        let mut transaction = Transaction::new();
+        // Without the generation, a key that was freed and taken again meanwhile would be taken from its new owner.
+        let mut transaction = Transaction::at(nft::generation(socket)?);
+        let matches = matcher()?;
         let mut count = 0;
         for map in [PORTS, ADDRESS_PORTS] {
             let elements = nft::elements(socket, &table, map)?.into_iter();
@@ -192,8 +199,7 @@ fn delete_matching(
         }
         match transaction.commit(socket) {
             Ok(()) => return Ok(count),
-            // Someone else removed one of them between the list and the deletion: look again.
-            Err(Refusal { errno: Errno::NOENT, .. }) if attempt < ATTEMPTS => {}
+            Err(Refusal { errno: Errno::RESTART | Errno::NOENT, .. }) if attempt < ATTEMPTS => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }
