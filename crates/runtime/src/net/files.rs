@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::NetError;
+
 /// What public resolvers stand in when the host has none that a container could reach.
 const FALLBACK_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
@@ -57,6 +59,28 @@ impl ResolvConf {
             }
         }
         parsed
+    }
+
+    /// The host's own settings; those behind the stub of systemd-resolved, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::File`] if a file exists but cannot be read; a missing one is empty.
+    pub fn of_host() -> Result<Self, NetError> {
+        let host = Self::read("/etc/resolv.conf")?;
+        if !host.is_resolved_stub() {
+            return Ok(host);
+        }
+        let behind = Self::read("/run/systemd/resolve/resolv.conf")?;
+        Ok(if behind.servers.is_empty() { host } else { behind })
+    }
+
+    fn read(path: &str) -> Result<Self, NetError> {
+        match fs_err::read_to_string(path) {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether every name server is the host's own stub of systemd-resolved. Then `/run/systemd/resolve/resolv.conf` has
