@@ -218,6 +218,24 @@ pub enum CopySource {
     Heredoc(Heredoc),
 }
 
+impl CopySource {
+    /// The path, if it is one.
+    pub fn path(&self) -> Option<&Word> {
+        match self {
+            Self::Path(word) => Some(word),
+            Self::Heredoc(_) => None,
+        }
+    }
+
+    /// The heredoc, if it is one.
+    pub fn heredoc(&self) -> Option<&Heredoc> {
+        match self {
+            Self::Path(_) => None,
+            Self::Heredoc(heredoc) => Some(heredoc),
+        }
+    }
+}
+
 /// `COPY`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copy {

@@ -185,7 +185,7 @@ impl<'a> Lexer<'a> {
         Ok(out)
     }
 
-    /// `<<` swallows the blanks behind it, so that `<< EOF` is one word.
+    /// `<<` and `<<-` swallow the blanks behind them, so that `<< EOF` is one word.
     fn heredoc_operator(&mut self) -> String {
         self.rest.next();
         if self.peek() != Some('<') {
@@ -193,6 +193,10 @@ impl<'a> Lexer<'a> {
         }
         self.rest.next();
         let mut operator = "<<".to_owned();
+        if self.peek() == Some('-') {
+            self.rest.next();
+            operator.push('-');
+        }
         while let Some(c @ ('\t' | '\r' | ' ')) = self.peek() {
             self.rest.next();
             operator.push(c);

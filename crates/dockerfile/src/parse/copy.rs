@@ -98,7 +98,7 @@ fn sources(name: &str, mut words: Vec<Word>, source: Source<'_>) -> Result<(Vec<
         let fault = Fault::new(format!("{name} cannot accept a heredoc as a destination"));
         return Err(fault.at(destination.span));
     }
-    let mut bodies: Vec<Option<Heredoc>> = source.heredocs.into_iter().map(Some).collect();
+    let mut bodies: Vec<Option<Heredoc>> = source.bodies.heredocs.into_iter().map(Some).collect();
     let mut take = |delimiter: &str| {
         bodies.iter_mut().find(|body| body.as_ref().is_some_and(|b| b.delimiter == delimiter))?.take()
     };

@@ -53,12 +53,34 @@ pub(crate) fn opening(word: &str) -> Result<Option<Opening>, Fault> {
     }))
 }
 
-/// Reads the bodies that follow the line.
-pub(crate) fn bodies(lines: &mut Lines<'_>, openings: Vec<Opening>) -> Result<Vec<Heredoc>, Fault> {
-    openings.into_iter().map(|opening| body(lines, opening)).collect()
+/// The bodies that follow a line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bodies {
+    pub(crate) heredocs: Vec<Heredoc>,
+    /// End of the last terminator, if there is one.
+    pub(crate) end: Option<usize>,
 }
 
-fn body(lines: &mut Lines<'_>, opening: Opening) -> Result<Heredoc, Fault> {
+impl Bodies {
+    /// Reads what the openings announce.
+    pub(crate) fn read(lines: &mut Lines<'_>, openings: Vec<Opening>) -> Result<Self, Fault> {
+        let mut bodies = Self::default();
+        for opening in openings {
+            let (heredoc, end) = body(lines, opening)?;
+            bodies.heredocs.push(heredoc);
+            bodies.end = Some(end);
+        }
+        Ok(bodies)
+    }
+
+    /// `span` and all that belongs to it.
+    pub(crate) fn extend(&self, span: Span) -> Span {
+        Span { start: span.start, end: self.end.unwrap_or(span.end) }
+    }
+}
+
+/// One body, and where its terminator ends.
+fn body(lines: &mut Lines<'_>, opening: Opening) -> Result<(Heredoc, usize), Fault> {
     let start = lines.offset();
     while let Some(line) = lines.next_line() {
         let line = line?;
@@ -68,7 +90,7 @@ fn body(lines: &mut Lines<'_>, opening: Opening) -> Result<Heredoc, Fault> {
             continue;
         }
         let raw = &lines.text[start..line.start];
-        return Ok(Heredoc {
+        let heredoc = Heredoc {
             body: if opening.strip_tabs { strip_tabs(raw) } else { raw.to_owned() },
             raw: raw.to_owned(),
             delimiter: opening.delimiter,
@@ -76,7 +98,8 @@ fn body(lines: &mut Lines<'_>, opening: Opening) -> Result<Heredoc, Fault> {
             expand: opening.expand,
             strip_tabs: opening.strip_tabs,
             span: Span { start, end: line.start },
-        });
+        };
+        return Ok((heredoc, line.end));
     }
     Err(Fault::syntax("unterminated heredoc")
         .hint(format!("no line is exactly `{}`, which ends the text that `<<` begins", opening.delimiter)))

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use super::flags::{Flags, Kind};
-use super::heredoc::{self, Opening};
+use super::heredoc::{self, Bodies, Opening};
 use super::words::{self, Flag, cut_word, split_blanks, split_quoted};
 use super::{copy, health, json, pairs};
 use crate::error::Fault;
 use crate::mount::{self, Mount};
 use crate::source::Logical;
-use crate::{ArgDeclaration, Command, CommandLine, Heredoc, Instruction, Run, Word, go_quote, suggest};
+use crate::{ArgDeclaration, Command, CommandLine, Instruction, Run, Word, go_quote, suggest};
 
 /// All instructions, for suggestions.
 pub(crate) const KEYWORDS: [&str; 18] = [
@@ -91,7 +91,7 @@ fn takes_heredocs(name: &str) -> bool {
 pub(crate) struct Source<'l> {
     pub(crate) line: &'l Logical,
     pub(crate) parts: Parts,
-    pub(crate) heredocs: Vec<Heredoc>,
+    pub(crate) bodies: Bodies,
     pub(crate) escape: char,
 }
 
@@ -240,7 +240,7 @@ impl Source<'_> {
             return Err(Fault::new(format!("security {} is not valid", go_quote(&word.text))).at(word.span));
         }
         let command = self.command_line();
-        Ok(Command::Run(Run { command, heredocs: self.heredocs, mounts, network, security, devices }))
+        Ok(Command::Run(Run { command, heredocs: self.bodies.heredocs, mounts, network, security, devices }))
     }
 
     fn onbuild(mut self) -> Result<Command, Fault> {
@@ -264,25 +264,17 @@ impl Source<'_> {
         }
         // The config keeps the text up to the very end of the line.
         let mut text = self.line.text[args.start..].to_owned();
-        for heredoc in &self.heredocs {
+        for heredoc in &self.bodies.heredocs {
             text.push('\n');
             text.push_str(&heredoc.raw);
             text.push_str(&heredoc.delimiter);
         }
-        let span = heredoc_end(self.line.span(&args), &self.heredocs);
+        let span = self.bodies.extend(self.line.span(&args));
         let original = self.line.text[args].to_owned();
-        let inner = Source { line: self.line, parts, heredocs: self.heredocs, escape: self.escape };
+        let inner = Source { line: self.line, parts, bodies: self.bodies, escape: self.escape };
         let trigger = Instruction { span, original, doc: None, command: inner.command()? };
         Ok(Command::Onbuild { trigger: Box::new(trigger), text })
     }
-}
-
-/// `span`, and the heredocs' bodies with their last terminator.
-pub(crate) fn heredoc_end(mut span: crate::Span, heredocs: &[Heredoc]) -> crate::Span {
-    if let Some(last) = heredocs.last() {
-        span.end = last.span.end + last.delimiter.len();
-    }
-    span
 }
 
 pub(crate) fn unknown(keyword: &Word) -> Fault {

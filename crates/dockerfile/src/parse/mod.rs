@@ -16,10 +16,12 @@ mod words;
 use crate::error::{Fault, Phase};
 use crate::source::Logical;
 use crate::{Dockerfile, Instruction, ParseError, Span, Warning};
+use heredoc::Bodies;
 use instruction::{Parts, Source};
 use lines::{Gathered, Line, Lines};
 
 pub(crate) use pairs::is_legacy;
+pub(crate) use words::split_quoted;
 
 /// Reads a Dockerfile.
 ///
@@ -129,7 +131,7 @@ fn located(fault: Fault, whole: Span, line_range: (usize, usize)) -> ParseError 
 
 struct Taken {
     parts: Parts,
-    heredocs: Vec<crate::Heredoc>,
+    bodies: Bodies,
     escape: char,
 }
 
@@ -140,18 +142,18 @@ fn read_line(lines: &mut Lines<'_>, first: Line) -> Result<(Gathered, Taken), Fa
     let escape = lines.escape;
     let parts = Parts::read(line, line.all(), escape).map_err(|fault| stage::comment_hint(fault, line))?;
     let openings = parts.openings(line, escape)?;
-    let heredocs = heredoc::bodies(lines, openings)?;
+    let bodies = Bodies::read(lines, openings)?;
     gathered.line.last_line = lines.count();
-    Ok((gathered, Taken { parts, heredocs, escape }))
+    Ok((gathered, Taken { parts, bodies, escape }))
 }
 
 fn typed(line: &Logical, taken: Taken, doc: Option<String>) -> Result<Instruction, Fault> {
-    let Taken { parts, heredocs, escape } = taken;
+    let Taken { parts, bodies, escape } = taken;
     if parts.name == "FROM" {
         return Err(Fault::new("FROM is not allowed here").at(parts.keyword.span));
     }
-    let span = instruction::heredoc_end(line.span(&line.trim(line.all())), &heredocs);
-    let source = Source { line, parts, heredocs, escape };
+    let span = bodies.extend(line.span(&line.trim(line.all())));
+    let source = Source { line, parts, bodies, escape };
     let command = source.command().map_err(|fault| stage::comment_hint(fault, line))?;
     Ok(Instruction { span, original: line.text.trim().to_owned(), doc, command })
 }

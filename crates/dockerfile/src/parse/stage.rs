@@ -16,7 +16,7 @@ pub(crate) fn read(line: &Logical, parts: Parts, doc: Option<String>) -> Result<
             (base.clone(), Some(stage_name(name)?))
         }
         _ => {
-            let span = line.span(&parts.args);
+            let span = line.span(&if words.is_empty() { line.trim(line.all()) } else { parts.args });
             return Err(Fault::new("FROM requires either one or three arguments").at(span));
         }
     };
@@ -52,18 +52,26 @@ pub fn is_stage_name(name: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
 }
 
+/// What to tell of a `#` within a line.
+pub const COMMENT_HINT: &str =
+    "`#` starts a comment only at the beginning of a line; move it to a line of its own";
+
+/// Where in a line a word is just `#`, as if a comment began there.
+///
+/// Errors found after parsing (`invalid containerPort: #`) can be explained with [`COMMENT_HINT`] then.
+pub fn trailing_comment(line: &str) -> Option<usize> {
+    line.match_indices('#').map(|(at, _)| at).find(|at| {
+        let before = line[..*at].chars().next_back();
+        let behind = line[at + 1..].chars().next();
+        before.is_some_and(char::is_whitespace) && behind.is_none_or(char::is_whitespace)
+    })
+}
+
 /// Adds to an error what people mostly do not know: that `#` within a line begins no comment.
 pub(crate) fn comment_hint(mut fault: Fault, line: &Logical) -> Fault {
-    let at = line.text.match_indices('#').map(|(at, _)| at).find(|at| {
-        let before = line.text[..*at].chars().next_back();
-        let behind = line.text[at + 1..].chars().next();
-        before.is_some_and(char::is_whitespace) && behind.is_none_or(char::is_whitespace)
-    });
-    if let (Some(at), None) = (at, &fault.hint) {
+    if let (Some(at), None) = (trailing_comment(&line.text), &fault.hint) {
         fault.span = Some(line.span(&(at..line.text.trim_end().len().max(at + 1))));
-        fault.hint = Some(
-            "`#` starts a comment only at the beginning of a line; move it to a line of its own".to_owned(),
-        );
+        fault.hint = Some(COMMENT_HINT.to_owned());
     }
     fault
 }
