@@ -96,16 +96,15 @@ pub fn parse(text: &str) -> Result<PlatformName, PlatformError> {
         }
     }
     let os = |os: &str| {
-        Some(if os.eq_ignore_ascii_case("macos") { "darwin".to_owned() } else { os.to_lowercase() })
+        let name = os.split('(').next().unwrap_or_default().to_lowercase();
+        Some(if name == "macos" { "darwin".to_owned() } else { name })
     };
     match parts[..] {
         [single] => {
-            let name = single.to_lowercase();
-            let name = name.split('(').next().unwrap_or_default();
-            if SYSTEMS.contains(&name) || name == "macos" {
-                return Ok(PlatformName { os: os(name), architecture: None, variant: None });
+            if let Some(os) = os(single).filter(|os| SYSTEMS.contains(&os.as_str())) {
+                return Ok(PlatformName { os: Some(os), architecture: None, variant: None });
             }
-            let (architecture, variant) = architecture(name, None);
+            let (architecture, variant) = architecture(single, None);
             if ARCHITECTURES.contains(&architecture.as_str()) {
                 return Ok(PlatformName { os: None, architecture: Some(architecture), variant });
             }

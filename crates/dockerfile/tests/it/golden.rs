@@ -38,7 +38,7 @@ fn run(kind: &str, least: usize, name: &str, result: impl Fn(&[u8]) -> String) {
 fn files_that_are_right() {
     run("ok", 45, "parsed", |bytes| match parse_bytes(bytes) {
         Ok(file) => dump(&file, Some(&text_of(bytes).unwrap())),
-        Err(error) => format!("ERROR {error}\n"),
+        Err(error) => panic!("{error}:\n{}", String::from_utf8_lossy(bytes)),
     });
 }
 

@@ -54,7 +54,9 @@ fn no_pattern_is_exponential() {
     let path = "a/".repeat(200) + "b";
     let rules = "**/a/**/a/**/a/**/a/**/a/**/a/**/*a*a*a*a*a*a*c\n";
     let ignore = Ignore::parse(rules).unwrap();
-    within("nested stars", Duration::from_millis(200), || drop(ignore.verdict(path.as_bytes(), false)));
+    within("nested stars", Duration::from_millis(200), || {
+        assert_eq!(ignore.verdict(path.as_bytes(), false), Verdict::Include)
+    });
     let long = "a".repeat(10_000);
     within("glob", Duration::from_millis(200), || {
         assert_eq!(glob::matches("*a*a*a*a*a*a*b", &long), Ok(false))
