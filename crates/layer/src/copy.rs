@@ -13,6 +13,7 @@
 //! The same files on the same base always give the same tar: entries are in byte order of their paths, and no time but
 //! the sources' and the caller's is used.
 
+mod archive;
 mod chmod;
 mod emit;
 mod error;
@@ -68,5 +69,5 @@ pub fn copy<W: Write>(
             plan.place(selection, root, destination)?;
         }
     }
-    emit::emit(plan.finish(), selections, builder)
+    emit::emit(plan.finish(), selections, below, builder)
 }

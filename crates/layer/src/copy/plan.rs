@@ -4,11 +4,11 @@
 //! for below at most once, and never under a directory that is new.
 use super::error::shown;
 use super::select::{Item, Selection};
-use super::{CopyError, CopyOptions};
+use super::{CopyError, CopyOptions, archive};
 use crate::stack::{Found, MAX_LINKS, components, too_many_links};
-use crate::tree::{Entry, join};
+use crate::tree::{Entry, SourceTree, join};
 use crate::{FileType, Metadata, Stack};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Entries of the new layer by path, in the order in which they are written.
 pub(super) type Planned = BTreeMap<Vec<u8>, Node>;
@@ -34,13 +34,39 @@ pub(super) enum Body {
     None,
     /// Numbers of the selection, its root and its item.
     Item { selection: usize, root: usize, item: usize },
+    /// A member of an archive; nodes with the same one are hard links.
+    Member(MemberId),
+    /// A file of the layers below: number in [`Plan::lower`].
+    Below(usize),
+}
+
+/// A member of an archive that a source names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MemberId {
+    pub(super) selection: usize,
+    pub(super) root: usize,
+    /// Counted from the archive's first.
+    pub(super) number: usize,
 }
 
 pub(super) struct Plan<'a> {
-    selections: &'a [Selection],
+    pub(super) selections: &'a [Selection],
     below: Option<&'a Stack>,
     pub(super) options: &'a CopyOptions,
     pub(super) nodes: Planned,
+    /// What the files of archives look like in the end.
+    pub(super) members: HashMap<MemberId, Metadata>,
+    /// Files of the layers below that become part of this one.
+    lower: Vec<(Vec<u8>, Entry)>,
+    /// Directories below that something else replaced: one made there again must not show what they held.
+    pub(super) hidden: HashSet<Vec<u8>>,
+}
+
+/// A finished plan.
+pub(super) struct Finished {
+    pub(super) nodes: Planned,
+    /// What [`Body::Below`] counts: real paths and entries.
+    pub(super) lower: Vec<(Vec<u8>, Entry)>,
 }
 
 impl<'a> Plan<'a> {
@@ -49,16 +75,31 @@ impl<'a> Plan<'a> {
         below: Option<&'a Stack>,
         options: &'a CopyOptions,
     ) -> Self {
-        let mut plan = Self { selections, below, options, nodes: Planned::new() };
+        let mut plan = Self {
+            selections,
+            below,
+            options,
+            nodes: Planned::new(),
+            members: HashMap::new(),
+            lower: Vec::new(),
+            hidden: HashSet::new(),
+        };
         let root = Node { shows_below: below.is_some(), ..plan.new_directory() };
         plan.nodes.insert(Vec::new(), root);
         plan
     }
 
     /// What the layer holds. The root itself stays as it is.
-    pub(super) fn finish(mut self) -> Planned {
+    pub(super) fn finish(mut self) -> Finished {
         self.nodes.retain(|path, node| node.kept && !path.is_empty());
-        self.nodes
+        for node in self.nodes.values_mut() {
+            if let Body::Member(id) = &node.body
+                && let Some(metadata) = self.members.get(id)
+            {
+                node.metadata = metadata.clone();
+            }
+        }
+        Finished { nodes: self.nodes, lower: self.lower }
     }
 
     /// Plans one source (BuildKit's rules: `spec/build.md` 2.1, 2.3, 2.4).
@@ -68,7 +109,11 @@ impl<'a> Plan<'a> {
         root: usize,
         destination: &[u8],
     ) -> Result<(), CopyError> {
-        let source = &self.selections[selection].roots[root];
+        let Selection { tree, roots, options } = &self.selections[selection];
+        let source = &roots[root];
+        if options.unpack && archive::is_archive(&**tree, &source.path, &source.entry) {
+            return self.unpack(selection, root, destination);
+        }
         let is_directory_path = is_directory_path(destination);
         let mut target = self.resolve(b"", destination)?;
         if is_directory_path {
@@ -194,13 +239,23 @@ impl<'a> Plan<'a> {
 
     /// Makes the directory at a real path, and its parents.
     pub(super) fn make_directories(&mut self, path: &[u8]) -> Result<(), CopyError> {
+        let metadata = self.new_directory().metadata;
+        self.make_directories_like(path, &metadata)
+    }
+
+    pub(super) fn make_directories_like(
+        &mut self,
+        path: &[u8],
+        metadata: &Metadata,
+    ) -> Result<(), CopyError> {
         for end in ends(path) {
             let directory = &path[..end];
             match self.lookup(directory)? {
                 Some(FileType::Directory) => {}
                 Some(_) => return Err(CopyError::NotDirectory(shown(directory))),
                 None => {
-                    let node = self.new_directory();
+                    let opaque = self.hidden.contains(directory);
+                    let node = Node { metadata: metadata.clone(), opaque, ..self.new_directory() };
                     self.insert(directory, node);
                 }
             }
@@ -241,6 +296,23 @@ impl<'a> Plan<'a> {
         let Some(found) = below.find(path)? else { return Ok(None) };
         let metadata = below.node(&found)?.metadata;
         Ok(Some((metadata.file_type, metadata)))
+    }
+
+    /// Makes a file of the layers below part of this one, so that it can get further names.
+    pub(super) fn take_from_below(&mut self, path: &[u8]) -> Result<(), CopyError> {
+        let Some(below) = self.below else { return Ok(()) };
+        let Some(entry) = SourceTree::entry(below, path)? else { return Ok(()) };
+        let node = Node {
+            metadata: entry.metadata.clone(),
+            link: Vec::new(),
+            body: Body::Below(self.lower.len()),
+            shows_below: false,
+            opaque: false,
+            kept: true,
+        };
+        self.lower.push((path.to_vec(), entry));
+        self.insert(path, node);
+        Ok(())
     }
 
     /// Follows the symlinks in `path`, the last one included, inside the directory `root` of the layer. What does

@@ -20,5 +20,5 @@ pub fn workdir<W: Write>(
     let mut plan = Plan::new(&[], Some(below), &options);
     let path = plan.resolve(b"", path)?;
     plan.make_directories(&path)?;
-    emit::emit(plan.finish(), &[], builder)
+    emit::emit(plan.finish(), &[], Some(below), builder)
 }

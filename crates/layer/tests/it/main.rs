@@ -1,5 +1,6 @@
 //! Integration tests of the layer crate: real trees in `/var/tmp`, the real kernel.
 
+mod archive;
 mod bench;
 mod context;
 mod copy;

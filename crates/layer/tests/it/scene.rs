@@ -202,9 +202,12 @@ fn describe(tree: &dyn SourceTree, path: &[u8], entry: &Entry) -> String {
     let metadata = &entry.metadata;
     let kind = match metadata.file_type {
         FileType::Regular => {
-            let mut content = String::new();
-            std::io::Read::read_to_string(&mut tree.open(path, entry).unwrap(), &mut content).unwrap();
-            format!("file {content:?}")
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(&mut tree.open(path, entry).unwrap(), &mut content).unwrap();
+            match std::str::from_utf8(&content) {
+                Ok(text) if text.len() < 100 => format!("file {text:?}"),
+                _ => format!("file {} bytes", content.len()),
+            }
         }
         FileType::Directory => "dir".to_owned(),
         FileType::Symlink => return format!("-> {}", String::from_utf8_lossy(&entry.link)),
