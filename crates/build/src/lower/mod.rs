@@ -303,10 +303,13 @@ impl<'a, 'p> Lowering<'a, 'p> {
     }
 
     fn workdir(&mut self, path: &str, id: StepId, site: Site) {
-        let path = path::join(&self.draft.config.working_dir, path);
+        let written = path;
+        let path = path::join(&self.draft.config.working_dir, written);
         self.draft.config.working_dir.clone_from(&path);
         let is_root = path == "/";
-        self.draft.row(format!("WORKDIR {path}"), is_root);
+        // BuildKit's row shows an absolute path as it was written, however unclean.
+        let shown = if written.starts_with('/') { written } else { &path };
+        self.draft.row(format!("WORKDIR {shown}"), is_root);
         if is_root {
             return;
         }

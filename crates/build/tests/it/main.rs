@@ -1,0 +1,10 @@
+//! The whole builder on a fake worker: no root, no file system, no clock.
+
+mod cache;
+mod conformance;
+mod errors;
+mod events;
+mod fake;
+mod onbuild;
+mod scopes;
+mod stages;
