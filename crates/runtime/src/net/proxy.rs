@@ -5,12 +5,13 @@
 //! sending it out by the default route.
 
 mod datagram;
+mod host_socket;
 mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::NetError;
 use datagram::Sessions;
+use host_socket::HostSocket;
 use stream::{Flow, Progress};
 
 /// Connections that may wait to be accepted.
@@ -39,14 +41,14 @@ const STOP: u64 = u64::MAX;
 /// A reserved host port and the container port it leads to.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: HostSocket,
+    service: Service,
     container: SocketAddrV4,
 }
 
 #[derive(Debug)]
-enum HostSocket {
+enum Service {
     Tcp(TcpListener),
-    Udp(UdpSocket),
+    Udp(HostSocket),
 }
 
 impl Listener {
@@ -57,21 +59,21 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Self { socket: HostSocket::Tcp(socket.into()), container })
+        Ok(Self { service: Service::Tcp(socket.into()), container })
     }
 
     /// Receives on `address`; port 0 takes any.
     pub(super) fn udp(address: SocketAddr, container: SocketAddrV4) -> io::Result<Self> {
         let socket = open(address, Type::DGRAM)?;
         socket.bind(&address.into())?;
-        Ok(Self { socket: HostSocket::Udp(socket.into()), container })
+        Ok(Self { service: Service::Udp(HostSocket::new(socket.into())?), container })
     }
 
     /// The port that was bound.
     pub(super) fn port(&self) -> io::Result<u16> {
-        let address = match &self.socket {
-            HostSocket::Tcp(listener) => listener.local_addr()?,
-            HostSocket::Udp(socket) => socket.local_addr()?,
+        let address = match &self.service {
+            Service::Tcp(listener) => listener.local_addr()?,
+            Service::Udp(socket) => socket.local_addr()?,
         };
         Ok(address.port())
     }
@@ -79,9 +81,9 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            HostSocket::Tcp(listener) => listener.as_fd(),
-            HostSocket::Udp(socket) => socket.as_fd(),
+        match &self.service {
+            Service::Tcp(listener) => listener.as_fd(),
+            Service::Udp(socket) => socket.as_fd(),
         }
     }
 }
@@ -220,9 +222,9 @@ impl Relay {
 
     fn handle(&mut self, number: u64) {
         let listener = usize::try_from(number).ok().and_then(|index| self.listeners.get(index));
-        match listener.map(|listener| &listener.socket) {
-            Some(HostSocket::Tcp(_)) => self.accept(number as usize),
-            Some(HostSocket::Udp(socket)) => {
+        match listener.map(|listener| &listener.service) {
+            Some(Service::Tcp(_)) => self.accept(number as usize),
+            Some(Service::Udp(socket)) => {
                 let container = self.listeners[number as usize].container;
                 let mut opener =
                     datagram::Opener { epoll: &self.epoll, device: &self.device, next: &mut self.next };
@@ -231,9 +233,9 @@ impl Relay {
             None if self.flows.contains_key(&number) => self.move_stream(number),
             None => {
                 let listeners = &self.listeners;
-                let host_socket = |index: u64| match &listeners[index as usize].socket {
-                    HostSocket::Udp(socket) => Some(socket),
-                    HostSocket::Tcp(_) => None,
+                let host_socket = |index: u64| match &listeners[index as usize].service {
+                    Service::Udp(socket) => Some(socket),
+                    Service::Tcp(_) => None,
                 };
                 self.sessions.relay_outward(number, host_socket, &mut self.buffer);
             }
@@ -241,7 +243,7 @@ impl Relay {
     }
 
     fn accept(&mut self, index: usize) {
-        let Listener { socket: HostSocket::Tcp(listener), container } = &self.listeners[index] else {
+        let Listener { service: Service::Tcp(listener), container } = &self.listeners[index] else {
             return;
         };
         let client = match listener.accept() {

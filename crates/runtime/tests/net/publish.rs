@@ -86,6 +86,19 @@ fn a_udp_port_from_everywhere() {
         }
         call_udp((bridge.gateway(), 5353), b"the bridge's address").unwrap();
         container.inside(|| call_udp((bridge.gateway(), 5353), b"itself")).unwrap();
+        // The proxy's answers come from the address that was asked, not from the one the route would choose.
+        container.inside(|| call_udp((HOST, 5353), b"itself by another address")).unwrap();
+        call_udp((Ipv4Addr::new(127, 0, 0, 9), 5353), b"another loopback address").unwrap();
+        fs_err::write("/proc/sys/net/ipv6/conf/up0/disable_ipv6", "0").unwrap();
+        tool("ip addr add fd00::1/64 dev up0 nodad");
+        tool("ip addr add fd00::7/64 dev up0 nodad");
+        from(&outside, || {
+            fs_err::write("/proc/sys/net/ipv6/conf/out0/disable_ipv6", "0").unwrap();
+            tool("ip addr add fd00::2/64 dev out0 nodad");
+            for address in ["fd00::1", "fd00::7"] {
+                call_udp((address.parse::<Ipv6Addr>().unwrap(), 5353), b"IPv6 from outside").unwrap();
+            }
+        });
         assert!(call((Ipv4Addr::LOCALHOST, 5353), b"tcp").is_err(), "TCP is not published");
     });
 }

@@ -160,7 +160,8 @@ pub(crate) fn snapshot() -> String {
             .filter_map(|line| line.split_once(' '))
             .map(|l| l.1)
             .collect(),
-        tool("ip route"),
+        // A new cable's carrier comes a moment later.
+        tool("ip route").replace(" linkdown", ""),
         tool("nft -s list ruleset"),
     ];
     parts.join("\n")

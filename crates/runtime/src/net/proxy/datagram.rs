@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::Type;
 
+use super::host_socket::{HostSocket, Local};
 use super::towards_container;
 
 /// A client that was silent for so long gets a new socket: the time Docker's proxy uses.
@@ -23,6 +24,8 @@ const SHARE: usize = 64;
 struct Session {
     listener: u64,
     client: SocketAddr,
+    /// The address the client talks to.
+    local: Local,
     container: UdpSocket,
     used: Instant,
 }
@@ -31,7 +34,7 @@ struct Session {
 #[derive(Default)]
 pub(super) struct Sessions {
     open: HashMap<u64, Session>,
-    by_client: HashMap<(u64, SocketAddr), u64>,
+    by_client: HashMap<(u64, SocketAddr, Local), u64>,
     checked: Option<Instant>,
 }
 
@@ -62,27 +65,31 @@ impl Sessions {
     pub(super) fn relay_inward(
         &mut self,
         listener: u64,
-        socket: &UdpSocket,
+        socket: &HostSocket,
         container: SocketAddrV4,
         opener: &mut Opener<'_>,
         buffer: &mut [u8],
     ) {
         for _ in 0..SHARE {
-            let Ok((length, client)) = socket.recv_from(buffer) else { return };
-            let number = match self.by_client.get(&(listener, client)) {
+            let Ok((length, client, local)) = socket.receive(buffer) else { return };
+            let number = match self.by_client.get(&(listener, client, local)) {
                 Some(number) => *number,
                 None if self.open.len() >= MAX_SESSIONS => continue,
                 None => {
                     let Ok((number, socket)) = opener.open(container) else { continue };
-                    let session = Session { listener, client, container: socket, used: Instant::now() };
+                    let session =
+                        Session { listener, client, local, container: socket, used: Instant::now() };
                     self.open.insert(number, session);
-                    self.by_client.insert((listener, client), number);
+                    self.by_client.insert((listener, client, local), number);
                     number
                 }
             };
             if let Some(session) = self.open.get_mut(&number) {
                 session.used = Instant::now();
-                let _ = session.container.send(&buffer[..length]);
+                // The first failure may be the report of an earlier datagram's refusal.
+                if session.container.send(&buffer[..length]).is_err() {
+                    let _ = session.container.send(&buffer[..length]);
+                }
             }
         }
     }
@@ -91,7 +98,7 @@ impl Sessions {
     pub(super) fn relay_outward<'a>(
         &mut self,
         number: u64,
-        host_socket: impl Fn(u64) -> Option<&'a UdpSocket>,
+        host_socket: impl Fn(u64) -> Option<&'a HostSocket>,
         buffer: &mut [u8],
     ) {
         let Some(session) = self.open.get_mut(&number) else { return };
@@ -100,7 +107,7 @@ impl Sessions {
             // An error (the container's port is closed) is thereby taken from the socket; the session stays.
             let Ok(length) = session.container.recv(buffer) else { return };
             session.used = Instant::now();
-            let _ = host.send_to(&buffer[..length], session.client);
+            let _ = host.answer(&buffer[..length], session.client, session.local);
         }
     }
 
