@@ -1,21 +1,24 @@
-//! The network of containers: a bridge with NAT, network namespaces with one end of a cable in each, published ports.
+//! The network of containers: a bridge with NAT, network namespaces with one end of a cable in each,
+//! published ports.
 //!
-//! Everything is netlink: no external program is started (`spec/executor.md` F, `spec/engine.md` section 4). The calls act
-//! on the network namespace of the calling thread, which plays "the host".
+//! Everything is netlink: no external program is started (`spec/executor.md` F, `spec/engine.md` section 4).
+//! The calls act on the network namespace of the calling thread, which plays "the host".
 //!
 //! # Lifecycle
 //!
 //! 1. [`Bridge::ensure`]: the store's bridge, its NAT table and its subnet exist. Cheap when they do.
-//! 2. [`Namespace::create`]: an empty network namespace, alive as long as its descriptor or a process in it. This
-//!    needs nothing of step 1 and may run beside the preparation of the root file system.
-//! 3. [`Endpoint::attach`]: a cable from the bridge into the namespace, with an address and a default route. The name of
-//!    the cable's host end is made from the address, so the kernel itself arbitrates who has which address, and the
-//!    lease ends when the namespace does: there is no list of addresses that a killed process could leave behind.
-//! 4. [`publish`]: host ports that lead to the container: a map element in the kernel for packets from outside, and a
-//!    proxy in the supervising process for the host's own loopback, for IPv6 and for other containers. Its
-//!    listeners also reserve the port against every other program of the host.
-//! 5. The end: [`Published::close`], then drop the [`Namespace`]. The order matters: the proxy must not outlive the
-//!    address it connects to. Nothing else is needed; the cable goes with the namespace, off the critical path.
+//! 2. [`Namespace::create`]: an empty network namespace, alive as long as its descriptor or a process in it.
+//!    This needs nothing of step 1 and may run beside the preparation of the root file system.
+//! 3. [`Endpoint::attach`]: a cable from the bridge into the namespace, with an address and a default route.
+//!    The name of the cable's host end is made from the address, so the kernel itself arbitrates who has
+//!    which address, and the lease ends when the namespace does: there is no list of addresses that a killed
+//!    process could leave behind.
+//! 4. [`publish`]: host ports that lead to the container: a map element in the kernel for packets from
+//!    outside, and a proxy in the supervising process for the host's own loopback, for IPv6 and for other
+//!    containers. Its listeners also reserve the port against every other program of the host.
+//! 5. The end: [`Published::close`], then drop the [`Namespace`]. The order matters: the proxy must not
+//!    outlive the address it connects to. Nothing else is needed; the cable goes with the namespace, off the
+//!    critical path.
 //!
 //! [`Bridge::remove`] takes everything away again; [`Bridge::sweep`] removes what a killed supervisor left.
 
@@ -70,7 +73,7 @@ pub enum NetError {
     NoBridge(String),
     /// Every address pool overlaps an address or a route of this host.
     #[error(
-        "no free subnet for bridge {0}: all of 172.17-31.0.0/16 and 192.168.0.0/16 overlap networks of this host"
+        "no free subnet for bridge {0}: 172.17-31.0.0/16 and 192.168.0.0/16 overlap networks of this host"
     )]
     NoFreeSubnet(String),
     /// Every address of the bridge's subnet belongs to a container.

@@ -26,8 +26,8 @@ const SUBNET_ATTEMPTS: usize = 8;
 pub struct BridgeConfig {
     /// The link's name: at most 15 letters, digits, `-`, `_` and `.`. One per store.
     pub name: String,
-    /// A directory of the store's run state, made if missing. It holds the bridge's record (its subnet, so that a
-    /// bridge made again after a reboot has the same one), which is also the lock between processes.
+    /// A directory of the store's run state, made if missing. It holds the bridge's record (its subnet, so
+    /// that a bridge made again after a reboot has the same one), which is also the lock between processes.
     pub state: PathBuf,
 }
 
@@ -47,15 +47,17 @@ struct Record {
 }
 
 impl Bridge {
-    /// The bridge with its address, its NAT table, IPv4 forwarding, the MTU of the default route, and its two accept rules
-    /// in a foreign `FORWARD` chain that drops. What is missing is made; any number of processes may call this at once.
+    /// The bridge with its address, its NAT table, IPv4 forwarding, the MTU of the default route, and its two
+    /// accept rules in a foreign `FORWARD` chain that drops. What is missing is made; any number of processes
+    /// may call this at once.
     ///
-    /// IPv4 forwarding is switched on for the host and stays on, also after [`Bridge::remove`]: others may rely on it
-    /// by then.
+    /// IPv4 forwarding is switched on for the host and stays on, also after [`Bridge::remove`]: others may
+    /// rely on it by then.
     ///
     /// # Errors
     ///
-    /// [`NetError::BridgeName`], [`NetError::NameTaken`], [`NetError::NoFreeSubnet`], or what the kernel refused.
+    /// [`NetError::BridgeName`], [`NetError::NameTaken`], [`NetError::NoFreeSubnet`], or what the kernel
+    /// refused.
     pub fn ensure(config: &BridgeConfig) -> Result<Self, NetError> {
         check_name(&config.name)?;
         let route = Socket::route()?;
@@ -76,8 +78,8 @@ impl Bridge {
         Ok(bridge)
     }
 
-    /// The bridges of strata in this network namespace, for inspection. One without an address (being made, or damaged) is
-    /// left out.
+    /// The bridges of strata in this network namespace, for inspection. One without an address (being made,
+    /// or damaged) is left out.
     ///
     /// # Errors
     ///
@@ -90,8 +92,8 @@ impl Bridge {
     }
 
     /// Removes everything that [`Bridge::ensure`], [`Endpoint::attach`](super::Endpoint::attach) and
-    /// [`publish`](super::publish) made for this bridge: the table with its forwards, the foreign rules, the cables of
-    /// containers that still run, the link, the record. Missing parts are skipped.
+    /// [`publish`](super::publish) made for this bridge: the table with its forwards, the foreign rules, the
+    /// cables of containers that still run, the link, the record. Missing parts are skipped.
     ///
     /// # Errors
     ///
@@ -122,8 +124,8 @@ impl Bridge {
         record.clear()
     }
 
-    /// Removes the forwards of published ports whose container is gone: what is left when a supervisor was killed. Returns
-    /// their number.
+    /// Removes the forwards of published ports whose container is gone: what is left when a supervisor was
+    /// killed. Returns their number.
     ///
     /// # Errors
     ///
@@ -214,10 +216,9 @@ impl Bridge {
         let name = &config.name;
         let taken = route::networks_in_use(route)?;
         let recorded = record.subnet()?.filter(|subnet| !taken.iter().any(|other| other.overlaps(*subnet)));
-        let mut wanted = match recorded {
-            Some(subnet) => subnet,
-            None => subnet::choose(&taken, 0).ok_or_else(|| NetError::NoFreeSubnet(name.clone()))?,
-        };
+        let wanted = recorded
+            .or_else(|| subnet::choose(&taken, 0))
+            .ok_or_else(|| NetError::NoFreeSubnet(name.clone()))?;
         let mut batch = Batch::new();
         route::create_bridge(&mut batch, name, ALIAS, mac_of(wanted.gateway()), mtu);
         match route.execute(batch) {
@@ -226,37 +227,48 @@ impl Bridge {
             other => other?,
         }
         let link = route::link_named(route, name)?.ok_or_else(|| NetError::NoBridge(name.clone()))?;
-        // Routers among the containers must not configure the host.
-        namespace::set_if_present(&format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1")?;
-        namespace::set_if_present(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0")?;
-        for attempt in 1..=SUBNET_ATTEMPTS {
+        let settled = settle(route, &link, wanted).and_then(|subnet| {
+            record.store(subnet)?;
+            Ok(Self { name: name.clone(), index: link.index, subnet, gateway: subnet.gateway(), mtu })
+        });
+        if settled.is_err() {
             let mut batch = Batch::new();
-            route::add_address(&mut batch, link.index, wanted.gateway(), wanted);
-            route.execute(batch)?;
-            let rivals: Vec<Subnet> = route::addresses(route)?
-                .into_iter()
-                .filter(|(index, _, _)| *index != link.index)
-                .map(|(_, _, network)| network)
-                .collect();
-            if !rivals.iter().any(|rival| rival.overlaps(wanted)) {
-                break;
-            }
-            // Another store's first bridge was made in the same instant; its lock is another one.
-            let mut batch = Batch::new();
-            route::delete_address(&mut batch, link.index, wanted.gateway(), wanted);
-            route.execute(batch)?;
-            let taken = route::networks_in_use(route)?;
-            let next =
-                (attempt < SUBNET_ATTEMPTS).then(|| subnet::choose(&taken, scatter(name, attempt))).flatten();
-            wanted = next.ok_or_else(|| NetError::NoFreeSubnet(name.clone()))?;
+            route::delete_link(&mut batch, link.index);
+            // The first error is the one to tell.
+            let _ = route.execute(batch);
         }
-        record.store(wanted)?;
-        Ok(Self { name: name.clone(), index: link.index, subnet: wanted, gateway: wanted.gateway(), mtu })
+        settled
     }
 }
 
-/// A hardware address from an IPv4 address, as Docker makes it: locally administered, and the same again when the address
-/// is given out again, so that neighbours' caches stay right.
+/// Gives a new bridge its address: in `wanted`, or in another subnet if another store, whose lock is another
+/// one, took the same in the same instant.
+fn settle(route: &Socket, link: &Link, mut wanted: Subnet) -> Result<Subnet, NetError> {
+    // Routers among the containers must not configure the host.
+    namespace::set_if_present(&format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", link.name), "1")?;
+    namespace::set_if_present(&format!("/proc/sys/net/ipv6/conf/{}/accept_ra", link.name), "0")?;
+    for attempt in 1..=SUBNET_ATTEMPTS {
+        let mut batch = Batch::new();
+        route::add_address(&mut batch, link.index, wanted.gateway(), wanted);
+        route.execute(batch)?;
+        let rivals = route::addresses(route)?;
+        let mut rivals = rivals.iter().filter(|(index, _, _)| *index != link.index);
+        if !rivals.any(|(_, _, rival)| rival.overlaps(wanted)) {
+            return Ok(wanted);
+        }
+        let mut batch = Batch::new();
+        route::delete_address(&mut batch, link.index, wanted.gateway(), wanted);
+        route.execute(batch)?;
+        match subnet::choose(&route::networks_in_use(route)?, scatter(&link.name, attempt)) {
+            Some(next) => wanted = next,
+            None => break,
+        }
+    }
+    Err(NetError::NoFreeSubnet(link.name.clone()))
+}
+
+/// A hardware address from an IPv4 address, as Docker makes it: locally administered, and the same again when
+/// the address is given out again, so that neighbours' caches stay right.
 pub(super) fn mac_of(address: Ipv4Addr) -> Mac {
     let [a, b, c, d] = address.octets();
     [0x02, 0x42, a, b, c, d]

@@ -1,8 +1,9 @@
 //! Forgetting UDP connections that the kernel tracks.
 //!
-//! Where a packet is redirected to is decided by the first packet of a connection and remembered as long as packets keep
-//! coming. A UDP client that never stops sending (syslog, a resolver) would therefore reach a published port never, if it
-//! began before, or a dead container for ever. TCP needs no such help: its connections end.
+//! Where a packet is redirected to is decided by the first packet of a connection and remembered as long as
+//! packets keep coming. A UDP client that never stops sending (syslog, a resolver) would therefore reach a
+//! published port never, if it began before, or a dead container for ever. TCP needs no such help: its
+//! connections end.
 
 use std::net::Ipv4Addr;
 
@@ -33,14 +34,14 @@ const BY_PROTOCOL: u32 = 1 << 3;
 const BY_DESTINATION_PORT: u32 = 1 << 5;
 const FILTER_ORIGINAL: u16 = 1;
 
-/// Forgets the connections to the host ports of the UDP forwards that do not lead to their containers: to be called after
-/// the forwards were added.
+/// Forgets the connections to the host ports of the UDP forwards that do not lead to their containers: to be
+/// called after the forwards were added.
 pub(super) fn forget_before(socket: &Socket, forwards: &[Forward]) -> Result<(), NetError> {
     forget(socket, forwards, |forward, target| target != Some(*forward.container.ip()))
 }
 
-/// Forgets the connections through the UDP forwards that lead to their containers: to be called after the forwards
-/// were removed.
+/// Forgets the connections through the UDP forwards that lead to their containers: to be called after the
+/// forwards were removed.
 pub(super) fn forget_after(socket: &Socket, forwards: &[Forward]) -> Result<(), NetError> {
     forget(socket, forwards, |forward, target| target == Some(*forward.container.ip()))
 }

@@ -34,12 +34,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Connects `namespace` to `bridge` as `eth0` with `ip`, or with the lowest free address, and a default route through the
-    /// bridge. Forwards of published ports that an earlier owner of the address left behind are removed.
+    /// Connects `namespace` to `bridge` as `eth0` with `ip`, or with the lowest free address, and a default
+    /// route through the bridge. Forwards of published ports that an earlier owner of the address left behind
+    /// are removed.
     ///
     /// # Errors
     ///
-    /// [`NetError::AddressInUse`], [`NetError::AddressOutside`], [`NetError::NoFreeAddress`], or what the kernel refused.
+    /// [`NetError::AddressInUse`], [`NetError::AddressOutside`], [`NetError::NoFreeAddress`], or what the
+    /// kernel refused.
     pub fn attach(
         bridge: &Bridge,
         namespace: &Namespace,
@@ -148,8 +150,8 @@ pub(super) fn attached(socket: &Socket, bridge: &Bridge) -> Result<HashSet<Ipv4A
     Ok(links.filter_map(|link| address_of(&link.name)).collect())
 }
 
-/// The name of the cable's host end: the address in hexadecimal. Unique in the host's namespace because no two bridges share
-/// an address.
+/// The name of the cable's host end: the address in hexadecimal. Unique in the host's namespace because no
+/// two bridges share an address.
 fn link_name(address: Ipv4Addr) -> String {
     format!("{PREFIX}{:08x}", address.to_bits())
 }

@@ -1,4 +1,5 @@
-//! The texts of a container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` (`spec/build.md` section 3).
+//! The texts of a container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` (`spec/build.md` section
+//! 3).
 
 use std::net::IpAddr;
 
@@ -12,8 +13,8 @@ pub fn hostname_file(hostname: &str) -> String {
     format!("{hostname}\n")
 }
 
-/// `/etc/hosts`: the loopback names, then `extra` (`--add-host`), then the container's own names at its address, if it has
-/// one.
+/// `/etc/hosts`: the loopback names, then `extra` (`--add-host`), then the container's own names at its
+/// address, if it has one.
 pub fn hosts_file(own: Option<(IpAddr, &[&str])>, extra: &[(String, IpAddr)]) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n\
@@ -44,8 +45,8 @@ pub struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads a `resolv.conf`. As in the C library, the last `search` or `domain` line counts and the options add up; unknown
-    /// lines are left out.
+    /// Reads a `resolv.conf`. As in the C library, the last `search` or `domain` line counts and the options
+    /// add up; unknown lines are left out.
     pub fn parse(text: &str) -> Self {
         let mut parsed = Self::default();
         for line in text.lines() {
@@ -83,14 +84,14 @@ impl ResolvConf {
         }
     }
 
-    /// Whether every name server is the host's own stub of systemd-resolved. Then `/run/systemd/resolve/resolv.conf` has
-    /// the true ones.
+    /// Whether every name server is the host's own stub of systemd-resolved. Then
+    /// `/run/systemd/resolve/resolv.conf` has the true ones.
     pub fn is_resolved_stub(&self) -> bool {
         !self.servers.is_empty() && self.servers.iter().all(|server| server == "127.0.0.53")
     }
 
-    /// What a container in a network of its own can use: no loopback servers, and no IPv6 ones, which an IPv4 bridge
-    /// does not reach; public ones if none is left.
+    /// What a container in a network of its own can use: no loopback servers, and no IPv6 ones, which an IPv4
+    /// bridge does not reach; public ones if none is left.
     #[must_use]
     pub fn for_bridge(mut self) -> Self {
         self.servers
@@ -101,8 +102,8 @@ impl ResolvConf {
         self
     }
 
-    /// The settings with those of `--dns`, `--dns-search` and `--dns-option` in place of the host's, each where given. A search
-    /// domain `.` stands for none.
+    /// The settings with those of `--dns`, `--dns-search` and `--dns-option` in place of the host's, each
+    /// where given. A search domain `.` stands for none.
     #[must_use]
     pub fn overridden(mut self, servers: &[IpAddr], search: &[String], options: &[String]) -> Self {
         if !servers.is_empty() {

@@ -1,9 +1,10 @@
 //! Two rules in somebody else's chain.
 //!
-//! A `FORWARD` chain with the policy "drop" (another container engine, a firewall) ends every packet that it does not
-//! accept, whatever our own chains say; with `br_netfilter` even packets between two containers of one bridge pass it.
-//! So the bridge's traffic is accepted there, by two rules that carry our tag (`spec/executor.md` F, "FORWARD DROP by
-//! others"). A restart of the other engine may flush them: they are looked for at every container start.
+//! A `FORWARD` chain with the policy "drop" (another container engine, a firewall) ends every packet that it
+//! does not accept, whatever our own chains say; with `br_netfilter` even packets between two containers of
+//! one bridge pass it. So the bridge's traffic is accepted there, by two rules that carry our tag
+//! (`spec/executor.md` F, "FORWARD DROP by others"). A restart of the other engine may flush them: they are
+//! looked for at every container start.
 
 use super::NetError;
 use super::netlink::Socket;
@@ -14,7 +15,8 @@ const CHAIN: &str = "FORWARD";
 /// A chain that `FORWARD` visits first and that Docker leaves to others.
 const USER_CHAIN: &str = "DOCKER-USER";
 
-/// Accepts the bridge's traffic in the foreign chain if there is one that drops; returns whether rules were added.
+/// Accepts the bridge's traffic in the foreign chain if there is one that drops; returns whether rules were
+/// added.
 pub(super) fn accept(socket: &Socket, bridge: &str) -> Result<bool, NetError> {
     let chains = nft::chains(socket)?;
     let in_table = |name: &str| chains.iter().find(|chain| chain.table == TABLE && chain.name == name);

@@ -9,8 +9,9 @@ use super::NetError;
 use super::netlink::{Batch, Socket};
 use super::route;
 
-/// A network namespace with its loopback interface up. It lives as long as this value, a duplicate of its descriptor, or
-/// a process inside; when the last one goes, the kernel takes its interfaces away without anybody waiting for it.
+/// A network namespace with its loopback interface up. It lives as long as this value, a duplicate of its
+/// descriptor, a process inside or a socket opened inside; when the last one goes, the kernel takes its
+/// interfaces away without anybody waiting for it.
 #[derive(Debug)]
 pub struct Namespace {
     fd: OwnedFd,
@@ -19,12 +20,13 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Creates an empty namespace. IPv6 is off on every interface but the loopback: a bridge has no IPv6 network, and a
-    /// router advertisement from a container must not make one (CVE-2020-13401).
+    /// Creates an empty namespace. IPv6 is off on every interface but the loopback: a bridge has no IPv6
+    /// network, and a router advertisement from a container must not make one (CVE-2020-13401).
     ///
     /// # Errors
     ///
-    /// [`NetError::Kernel`] without the privilege to make namespaces; [`NetError::File`] if `/proc` is not usable.
+    /// [`NetError::Kernel`] without the privilege to make namespaces; [`NetError::File`] if `/proc` is not
+    /// usable.
     pub fn create() -> Result<Self, NetError> {
         on_new_thread(|| {
             unshare_network()?;

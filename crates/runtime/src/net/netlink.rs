@@ -1,7 +1,9 @@
-//! Netlink messages in and out: a small encoder, one blocking socket, acknowledgements matched by sequence number.
+//! Netlink messages in and out: a small encoder, one blocking socket, acknowledgements matched by sequence
+//! number.
 //!
-//! Several messages travel in one send; each asks for an acknowledgement, and the first refusal is reported with the
-//! action it belongs to. A socket acts on the network namespace of the thread that opened it, for ever.
+//! Several messages travel in one send; each asks for an acknowledgement, and the first refusal is reported
+//! with the action it belongs to. A socket acts on the network namespace of the thread that opened it, for
+//! ever.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -170,7 +172,8 @@ impl From<Refusal> for NetError {
 #[derive(Debug)]
 pub(super) struct Socket {
     fd: OwnedFd,
-    /// The next sequence number. Held while a question is open, so that two threads do not take each other's answers.
+    /// The next sequence number. Held while a question is open, so that two threads do not take each other's
+    /// answers.
     sequence: Mutex<u32>,
 }
 
@@ -195,9 +198,9 @@ impl Socket {
         Ok(Self { fd, sequence: Mutex::new(1) })
     }
 
-    /// Sends the batch in one piece and waits for every acknowledgement. The first refusal, in the order of the
-    /// messages, is the error; the kernel still runs route messages after a refused one, and none of a refused
-    /// nf_tables batch.
+    /// Sends the batch in one piece and waits for every acknowledgement. The first refusal, in the order of
+    /// the messages, is the error; the kernel still runs route messages after a refused one, and none of a
+    /// refused nf_tables batch.
     pub(super) fn execute(&self, mut batch: Batch) -> Result<(), Refusal> {
         if batch.is_empty() {
             return Ok(());
@@ -267,8 +270,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends the one question and collects the answers' bodies; `false` if the objects changed during a dump, which may
-    /// then lack some that exist.
+    /// Sends the one question and collects the answers' bodies; `false` if the objects changed during a dump,
+    /// which may then lack some that exist.
     fn ask(&self, question: &mut Batch, answers: &mut Vec<Vec<u8>>) -> Result<bool, Errno> {
         let mut next = self.turn();
         let sequence = *next;

@@ -1,4 +1,5 @@
-//! `-p [ip:][host[-range]:]container[-range][/proto]`: the text and its meaning (`spec/engine.md` section 4, Ports).
+//! `-p [ip:][host[-range]:]container[-range][/proto]`: the text and its meaning (`spec/engine.md` section 4,
+//! Ports).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -134,8 +135,8 @@ pub enum ParsePublishError {
     Protocol(String),
 }
 
-/// Parses one `-p` value. Ranges become one entry per container port; a host range for a single container port
-/// becomes [`HostPort::FirstFree`].
+/// Parses one `-p` value. Ranges become one entry per container port; a host range for a single container
+/// port becomes [`HostPort::FirstFree`].
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! The user-land proxy: listeners on the host, relayed to a container by one thread.
 //!
-//! The listening sockets exist from the start, since they are also what reserves a port. Every socket towards the container
-//! is bound to the bridge device before it connects: when the bridge is gone, the kernel refuses the packet instead of
-//! sending it out by the default route.
+//! The listening sockets exist from the start, since they are also what reserves a port. Every socket towards
+//! the container is bound to the bridge device before it connects: when the bridge is gone, the kernel
+//! refuses the packet instead of sending it out by the default route.
 
 mod datagram;
 mod host_socket;
@@ -158,8 +158,8 @@ impl Drop for RunningProxy {
     }
 }
 
-/// The loop: one epoll set with the listeners (level-triggered), both ends of every stream (edge-triggered, one number for
-/// both) and the container end of every datagram session.
+/// The loop: one epoll set with the listeners (level-triggered), both ends of every stream (edge-triggered,
+/// one number for both) and the container end of every datagram session.
 struct Relay {
     epoll: OwnedFd,
     device: String,

@@ -36,8 +36,8 @@ enum Service {
 
 /// The published ports of one container. The host ports are reserved as long as this value lives.
 ///
-/// Packets from other hosts are redirected by the kernel from the first instant; connections from the host's loopback, over
-/// IPv6 and from containers wait until [`Published::serve`].
+/// Packets from other hosts are redirected by the kernel from the first instant; connections from the host's
+/// loopback, over IPv6 and from containers wait until [`Published::serve`].
 #[derive(Debug)]
 pub struct Published {
     bridge: String,
@@ -50,8 +50,9 @@ pub struct Published {
 ///
 /// # Errors
 ///
-/// [`NetError::PortAllocated`] and [`NetError::RangeAllocated`] when the host ports are taken, [`NetError::Bind`] when the host
-/// address is none of this host's, [`NetError::Unpublishable`] for SCTP, or what the kernel refused.
+/// [`NetError::PortAllocated`] and [`NetError::RangeAllocated`] when the host ports are taken,
+/// [`NetError::Bind`] when the host address is none of this host's, [`NetError::Unpublishable`] for SCTP, or
+/// what the kernel refused.
 pub fn publish(bridge: &Bridge, mappings: &[PortMapping]) -> Result<Published, NetError> {
     // Dropped on any error, which takes back what was done so far.
     let mut published = Published {
@@ -88,8 +89,8 @@ impl Published {
         Ok(())
     }
 
-    /// Removes the forwards, ends the proxy with all its connections, and frees the ports. To be called before the
-    /// container's namespace is dropped; dropping the value does the same but cannot tell errors.
+    /// Removes the forwards, ends the proxy with all its connections, and frees the ports. To be called
+    /// before the container's namespace is dropped; dropping the value does the same but cannot tell errors.
     ///
     /// # Errors
     ///
@@ -98,8 +99,8 @@ impl Published {
         self.withdraw()
     }
 
-    /// Forwards first: a port whose listener is closed is free for the next container, whose own forward must find its
-    /// place empty.
+    /// Forwards first: a port whose listener is closed is free for the next container, whose own forward must
+    /// find its place empty.
     fn withdraw(&mut self) -> Result<(), NetError> {
         let forwards = std::mem::take(&mut self.forwards);
         if forwards.is_empty() {
@@ -231,8 +232,8 @@ fn forward(mapping: &PortMapping, host_port: u16) -> Option<Forward> {
 fn add_forward(bridge: &Bridge, socket: &Socket, forward: Forward) -> Result<(), NetError> {
     let exists = |outcome: &Result<(), Refusal>| matches!(outcome, Err(Refusal { errno: Errno::EXIST, .. }));
     let mut added = table::add(socket, bridge.name(), &[forward]);
-    // The listener was free but the map is not: the forward of a container whose supervisor was killed. If the container is
-    // gone as well, the forward is rubbish.
+    // The listener was free but the map is not: the forward of a container whose supervisor was killed. If
+    // the container is gone as well, the forward is rubbish.
     if exists(&added) && bridge.sweep()? > 0 {
         added = table::add(socket, bridge.name(), &[forward]);
     }

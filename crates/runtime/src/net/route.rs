@@ -249,8 +249,8 @@ pub(super) fn networks_in_use(socket: &Socket) -> Result<Vec<Subnet>, NetError> 
     Ok(taken)
 }
 
-/// The MTU that packets leaving by the default route can have: the route's own, else its device's, else 1500. A larger
-/// MTU inside a container would lose its large packets without a word.
+/// The MTU that packets leaving by the default route can have: the route's own, else its device's, else 1500.
+/// A larger MTU inside a container would lose its large packets without a word.
 pub(super) fn uplink_mtu(socket: &Socket) -> Result<u32, NetError> {
     for family in [AF_INET, AF_INET6] {
         let defaults = routes(socket, family)?.into_iter().filter(|route| {
@@ -281,7 +281,8 @@ pub(super) fn create_bridge(batch: &mut Batch, name: &str, alias: &str, mac: Mac
             });
         });
     });
-    // A new link cannot have an alias at once; in the same send there is no moment at which a kill could come between.
+    // A new link cannot have an alias at once; in the same send there is no moment at which a kill could come
+    // between.
     batch.push(format!("mark bridge {name}"), RTM_NEWLINK, ACK, &link_header(0, 0, 0), |message| {
         message.text(IFLA_IFNAME, name).bytes(IFLA_IFALIAS, alias.as_bytes());
     });

@@ -53,7 +53,8 @@ impl Subnet {
         self.contains(other.network) || other.contains(self.network)
     }
 
-    /// Whether containers may have `address`: it lies in the network and is not its network, gateway or broadcast address.
+    /// Whether containers may have `address`: it lies in the network and is not its network, gateway or
+    /// broadcast address.
     pub fn is_host(self, address: Ipv4Addr) -> bool {
         self.contains(address) && address > self.gateway() && address < self.broadcast()
     }
@@ -102,8 +103,8 @@ pub(super) fn pools() -> impl Iterator<Item = Subnet> {
     large.chain(small)
 }
 
-/// A pool that overlaps nothing in `taken`: the lowest, or with `skip` a later one (wrapping around), so that two
-/// engines that collided once do not collide again.
+/// A pool that overlaps nothing in `taken`: the lowest, or with `skip` a later one (wrapping around), so that
+/// two engines that collided once do not collide again.
 pub(super) fn choose(taken: &[Subnet], skip: usize) -> Option<Subnet> {
     let free: Vec<Subnet> = pools().filter(|pool| !taken.iter().any(|other| pool.overlaps(*other))).collect();
     free.get(skip.checked_rem(free.len())?).copied()

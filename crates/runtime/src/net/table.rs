@@ -1,8 +1,9 @@
 //! A bridge's own nftables table: masquerading, and maps that lead from host ports to containers
 //! (`spec/executor.md` F).
 //!
-//! Packets that come from the bridge itself are not redirected: the proxy serves them. So a container that calls its own
-//! published port needs no hairpin mode on its bridge port, whether or not `br_netfilter` is loaded.
+//! Packets that come from the bridge itself are not redirected: the proxy serves them. So a container that
+//! calls its own published port needs no hairpin mode on its bridge port, whether or not `br_netfilter` is
+//! loaded.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -159,8 +160,8 @@ pub(super) fn delete(socket: &Socket, bridge: &str, forwards: &[Forward]) -> Res
     delete_matching(socket, bridge, || Ok(ours)).map(|_| ())
 }
 
-/// Removes every forward to a container address that is stale; returns their number. `judge` is asked for the judgement
-/// again when something was committed meanwhile.
+/// Removes every forward to a container address that is stale; returns their number. `judge` is asked for the
+/// judgement again when something was committed meanwhile.
 pub(super) fn delete_stale<J: Fn(Ipv4Addr) -> bool>(
     socket: &Socket,
     bridge: &str,
@@ -183,7 +184,8 @@ fn delete_matching<M: Fn(&[u8], &[u8]) -> bool>(
     const ATTEMPTS: usize = 200;
     let table = name(bridge);
     for attempt in 1.. {
-        // Without the generation, a key that was freed and taken again meanwhile would be taken from its new owner.
+        // Without the generation, a key that was freed and taken again meanwhile would be taken from its new
+        // owner.
         let mut transaction = Transaction::at(nft::generation(socket)?);
         let matches = matcher()?;
         let mut count = 0;

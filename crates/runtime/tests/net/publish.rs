@@ -47,7 +47,8 @@ fn a_tcp_port_from_everywhere_without_br_netfilter() {
     on_a_host(|host| tcp_from_everywhere(host, "0"));
 }
 
-/// With `br_netfilter` packets between containers pass the host's rules as well, which changes what hairpins meet.
+/// With `br_netfilter` packets between containers pass the host's rules as well, which changes what hairpins
+/// meet.
 fn tcp_from_everywhere(host: &Host, br_netfilter: &str) {
     let setting_file = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     if fs_err::exists(setting_file).unwrap() {
@@ -228,7 +229,8 @@ fn a_refused_connection_is_passed_on() {
     });
 }
 
-/// Without the bridge a packet for a container address would leave by the default route. The machine outside would see it.
+/// Without the bridge a packet for a container address would leave by the default route. The machine outside
+/// would see it.
 #[test]
 fn nothing_leaves_by_the_default_route_when_the_bridge_is_gone() {
     on_a_host(|host| {

@@ -167,8 +167,8 @@ pub(crate) fn snapshot() -> String {
     parts.join("\n")
 }
 
-/// A machine beside the host, on a cable of its own: 198.51.100.1/24 is the host, 198.51.100.2 the machine. The host's
-/// default route leads there, with this MTU.
+/// A machine beside the host, on a cable of its own: 198.51.100.1/24 is the host, 198.51.100.2 the machine.
+/// The host's default route leads there, with this MTU.
 pub(crate) fn outside(mtu: u32) -> Namespace {
     use std::os::fd::{AsFd, AsRawFd};
     let outside = Namespace::create().unwrap();

@@ -77,7 +77,8 @@ impl Expression<'_> {
                 compare(rule, false, &address.octets());
             }
             Self::DestinationIsLocal => {
-                // fib daddr type: result 3 is the address type, flag 2 the destination (1 would be the source).
+                // fib daddr type: result 3 is the address type, flag 2 the destination (1 would be the
+                // source).
                 element(rule, "fib", |e| {
                     e.big_endian(1, WIDE).big_endian(2, 3).big_endian(3, 2);
                 });

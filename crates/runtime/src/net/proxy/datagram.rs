@@ -16,7 +16,8 @@ use super::towards_container;
 const IDLE: Duration = Duration::from_secs(90);
 /// How often they are looked for.
 const CHECK: Duration = Duration::from_secs(10);
-/// Clients at one time; beyond, new ones are not served, so that spoofed senders cannot use up the descriptors.
+/// Clients at one time; beyond, new ones are not served, so that spoofed senders cannot use up the
+/// descriptors.
 const MAX_SESSIONS: usize = 1024;
 /// Datagrams taken from one socket before the others have their turn.
 const SHARE: usize = 64;
@@ -61,7 +62,8 @@ impl Sessions {
         self.open.is_empty()
     }
 
-    /// Passes on what clients sent to a listener. A datagram that cannot be passed on is lost, as datagrams are.
+    /// Passes on what clients sent to a listener. A datagram that cannot be passed on is lost, as datagrams
+    /// are.
     pub(super) fn relay_inward(
         &mut self,
         listener: u64,

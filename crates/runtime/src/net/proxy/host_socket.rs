@@ -1,7 +1,8 @@
 //! A UDP socket on the host that knows which address a datagram was sent to.
 //!
-//! A host has several addresses, and the kernel chooses the source of an answer by its route. A client takes an answer only
-//! from the address that it asked, so that address goes with the session and into every answer.
+//! A host has several addresses, and the kernel chooses the source of an answer by its route. A client takes
+//! an answer only from the address that it asked, so that address goes with the session and into every
+//! answer.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};

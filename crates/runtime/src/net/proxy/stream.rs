@@ -113,7 +113,8 @@ struct Direction {
 }
 
 impl Direction {
-    /// Moves bytes until a socket blocks (its next edge brings us back), the source ends, or the share is used up.
+    /// Moves bytes until a socket blocks (its next edge brings us back), the source ends, or the share is
+    /// used up.
     fn pump(&mut self, mut source: &TcpStream, sink: &TcpStream, buffer: &mut [u8]) -> io::Result<Turn> {
         let mut moved = 0;
         while moved < SHARE {
