@@ -24,7 +24,7 @@ mod devfs;
 mod error;
 mod mounts;
 pub(crate) mod plan;
-mod prepare;
+pub(crate) mod prepare;
 mod reaper;
 mod running;
 
@@ -109,6 +109,16 @@ impl Container {
     pub fn start(spec: &ContainerSpec, stdio: Stdio) -> Result<Running, StartError> {
         prepare::start(spec, stdio)
     }
+}
+
+/// Sets up the container's side of a terminal: returns master and slave.
+pub(crate) fn open_peer(
+    master: OwnedFd,
+    size: Option<(u16, u16)>,
+    uid: u32,
+) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let terminal = devfs::open_peer(master, size, uid)?;
+    Ok((terminal.master, terminal.slave))
 }
 
 /// Turns [`Stdio`] into the child's three descriptors and the parent's ends. `null` is the null device to use.

@@ -10,8 +10,8 @@
 pub mod capability;
 pub mod cgroup;
 pub mod container;
-//EXEC
-//HELPER
+pub mod exec;
+pub mod helper;
 mod limits;
 pub mod mount;
 pub mod net;
@@ -21,7 +21,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod spec;
 pub mod stubs;
-//SUPERVISE
+pub mod supervise;
 mod sys;
 mod sysctl;
 pub mod user;

@@ -239,17 +239,6 @@ pub(crate) fn getcwd(buffer: &mut [u8]) -> Result<usize> {
     Ok((length as usize).saturating_sub(1))
 }
 
-/// Takes the given open descriptor of this process into ownership.
-///
-/// # Errors
-/// `BADF` when it is not open.
-pub(crate) fn adopt_fd(raw: i32) -> Result<OwnedFd> {
-    // SAFETY: F_GETFD passes no memory.
-    check(unsafe { libc::syscall(libc::SYS_fcntl, raw, libc::F_GETFD) })?;
-    // SAFETY: it is open; the caller received the number from the process that started us and hands over ownership.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
 /// A copy, in ownership, of a descriptor known only by number.
 pub(crate) fn duplicate_fd(raw: i32) -> Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC passes no memory and fails on a closed number.

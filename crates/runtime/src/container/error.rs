@@ -80,6 +80,12 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The container to join has ended.
+    #[error("the container is not running (process {pid})")]
+    NotRunning {
+        /// Its first process.
+        pid: i32,
+    },
     /// Any other step.
     #[error("cannot {what}: {source}")]
     Kernel {

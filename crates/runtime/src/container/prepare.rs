@@ -134,6 +134,7 @@ fn plan_and_spawn(
     let steps = steps(spec, &root, user, mounts, cgroup)?;
     let plan = Plan { steps, root: Some(root.mount), stdio, empty: Some(empty), report: write_end };
     let group = cgroup.open_v2()?;
+    crate::helper::hide_from_containers();
     let memory = if spec.init { Memory::Copied } else { Memory::Shared };
     let spawned = spawn(namespaces(spec), memory, group.as_ref().map(AsFd::as_fd), &plan)
         .map_err(kernel("clone the container's first process"))?;

@@ -22,10 +22,6 @@ pub(super) const ARCH_COMPAT: u32 = 0x4000_0003;
 #[cfg(target_arch = "aarch64")]
 pub(super) const ARCH_NATIVE: u32 = 0xc000_00b7;
 
-/// Numbers of the x32 ABI have this bit, under the architecture of x86-64.
-#[cfg(target_arch = "x86_64")]
-pub(super) const X32_BIT: u32 = 0x4000_0000;
-
 /// Any of these in clone's flags makes a namespace.
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
 
@@ -73,7 +69,8 @@ fn table(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<SockFilter
     code
 }
 
-/// Gaps are denied; beyond the last known number calls are unknown. The x32 range lies there as well.
+/// Gaps are denied; beyond the last known number calls are unknown. The x32 range (bit 30 of the number,
+/// under the architecture of x86-64) lies there as well.
 fn intervals(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<Interval> {
     let mut list: Vec<Interval> = Vec::new();
     let mut push = |start: u32, action: Action| {

@@ -85,7 +85,7 @@ fn another_architecture_and_x32_are_answered_with_enosys() {
     let program = default_filter(CapabilitySet::ALL);
     assert_eq!(run(&program, 0x1234_5678, 0, 0), ENOSYS);
     #[cfg(target_arch = "x86_64")]
-    assert_eq!(run(&program, ARCH_NATIVE, super::compile::X32_BIT | 1, 0), ENOSYS);
+    assert_eq!(run(&program, ARCH_NATIVE, 0x4000_0001, 0), ENOSYS);
 }
 
 #[test]

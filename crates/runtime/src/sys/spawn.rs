@@ -16,7 +16,8 @@ use super::{SignalSet, set_signal_mask};
 /// Strings for execve: the pointers the kernel wants and the owner of what they point to.
 #[derive(Debug)]
 pub(crate) struct CStringArray {
-    strings: Vec<CString>,
+    /// Owner of what `pointers` points to.
+    _strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
 
@@ -28,7 +29,7 @@ unsafe impl Sync for CStringArray {}
 impl CStringArray {
     pub(crate) fn new(strings: Vec<CString>) -> Self {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
-        Self { strings, pointers }
+        Self { _strings: strings, pointers }
     }
 
     /// Null-terminated array of C strings, valid as long as `self`.
@@ -36,8 +37,9 @@ impl CStringArray {
         self.pointers.as_ptr()
     }
 
+    #[cfg(test)]
     pub(crate) fn strings(&self) -> &[CString] {
-        &self.strings
+        &self._strings
     }
 }
 
