@@ -1,41 +1,30 @@
 //! `save`, `load` and `import`: Docker archives and OCI layouts.
-use crate::{Engine, EngineError};
-use std::io::{Read, Write};
-use strata_oci::{ImageId, Reference};
+//!
+//! What `save` writes is both at once: blobs by digest, `manifest.json` for Docker, `index.json` for OCI, and a
+//! directory per layer as Docker wrote them until version 25, whose `layer.tar` is a hard link to the blob.
 
-/// One image that came out of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loaded {
-    /// It got this name.
-    Tagged(Reference),
-    /// It has no name in the archive.
-    Untagged(ImageId),
+mod import;
+mod load;
+mod members;
+mod save;
+
+pub use import::ImportRequest;
+pub use load::Loaded;
+
+use serde::{Deserialize, Serialize};
+
+/// One image in `manifest.json` of a Docker archive.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ArchiveImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
 }
 
-/// `import`.
-#[derive(Clone, Debug, Default)]
-pub struct ImportRequest {
-    /// Name for the image.
-    pub reference: Option<String>,
-    /// `-c`: Dockerfile instructions applied to the config.
-    pub changes: Vec<String>,
-    /// `-m`: comment of the history entry.
-    pub message: Option<String>,
-    /// `--platform`.
-    pub platform: Option<String>,
-}
-
-impl Engine {
-    /// Writes one archive that is both a Docker archive and an OCI layout.
-    pub fn save(&self, _names: &[String], _out: &mut dyn Write) -> Result<(), EngineError> {
-        todo!()
-    }
-    /// Reads an archive of either kind, compressed or not.
-    pub fn load(&self, _input: Box<dyn Read + Send>) -> Result<Vec<Loaded>, EngineError> {
-        todo!()
-    }
-    /// Makes an image of one layer from a tar of a root file system, compressed or not.
-    pub fn import(&self, _input: Box<dyn Read + Send>, _request: &ImportRequest) -> Result<ImageId, EngineError> {
-        todo!()
-    }
-}
+/// containerd's annotation with the full image name, as `docker save` writes it.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+/// OCI's annotation with the tag alone, or the name.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";

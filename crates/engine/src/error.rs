@@ -1,4 +1,6 @@
-//! Errors of the engine. Each names the thing and keeps its cause.
+//! Errors of the engine. Each names the thing and keeps its cause; the command line adds prefixes and hints.
+use strata_layer::LayerError;
+use strata_store::StoreError;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -6,14 +8,97 @@ pub enum EngineError {
     /// No image has this name or ID.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// `run` and `build` cannot go and get it.
+    #[error("Unable to find image '{name}' locally{}", suggestion(.near))]
+    ImageNotLocal {
+        /// As it was looked for.
+        name: String,
+        /// Local names that look like it.
+        near: Vec<String>,
+    },
     /// No container has this name or ID.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    /// A name that is no reference.
+    #[error("{context}{text:?} is not a valid repository/tag: {source}", context = .context)]
+    Reference {
+        /// What it was given for: `Error parsing reference: `.
+        context: &'static str,
+        /// As given.
+        text: String,
+        /// Docker's sentence.
+        source: strata_oci::ReferenceError,
+    },
+    /// The store said no.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A layer could not be made or read.
+    #[error("{what}: {source}")]
+    Layer {
+        /// Which layer, or what it was for.
+        what: String,
+        /// Why.
+        source: LayerError,
+    },
+    /// An archive is not one, or is damaged.
+    #[error("{0}")]
+    Archive(String),
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A build failed.
+    #[error(transparent)]
+    Build(#[from] strata_build::BuildError),
+    /// The Dockerfile cannot be parsed.
+    #[error(transparent)]
+    Parse(#[from] strata_dockerfile::ParseError),
+    /// The runtime could not do it.
+    #[error(transparent)]
+    Runtime(Box<dyn std::error::Error + Send + Sync>),
+    /// The container's process could not be started.
+    #[error("{message}")]
+    Start {
+        /// Docker's sentence.
+        message: String,
+        /// 125, 126 or 127.
+        code: u8,
+    },
+    /// The request cannot be carried out as it is; says what is wrong and what would be right.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn suggestion(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        near => format!(" (did you mean {}?)", near.join(" or ")),
+    }
 }
 
 impl EngineError {
     /// The exit code where the error has one of its own: 126 and 127 for a command that cannot be run.
     pub fn exit_code(&self) -> Option<u8> {
-        None
+        match self {
+            Self::Start { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn layer(what: impl Into<String>, source: LayerError) -> Self {
+        Self::Layer { what: what.into(), source }
+    }
+
+    pub(crate) fn runtime(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Runtime(Box::new(error))
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSuchImage(name) => Self::NoSuchImage(name),
+            StoreError::NoSuchContainer(name) => Self::NoSuchContainer(name),
+            other => Self::Store(other),
+        }
     }
 }

@@ -1,0 +1,249 @@
+//! `save`.
+use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
+use crate::{Engine, EngineError};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Write;
+use strata_oci::{ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type};
+
+/// An image with the names it is saved under.
+struct Saved {
+    config: Raw<ImageConfig>,
+    names: Vec<Reference>,
+}
+
+impl Engine {
+    /// Writes one archive that is both a Docker archive and an OCI layout. Layers are copied inside the kernel
+    /// where `out` is a file.
+    pub fn save(&self, names: &[String], out: &File) -> Result<(), EngineError> {
+        let images = self.saved_images(names)?;
+        let mut archive = Archive { out, directories: BTreeSet::new(), length: 0 };
+        let mut lengths = HashMap::new();
+        for image in &images {
+            for layer in &image.config.value().rootfs.diff_ids {
+                if !lengths.contains_key(layer) {
+                    let tar = self.store().layers().open_tar(layer)?;
+                    let length = tar.metadata()?.len();
+                    archive.file(&blob_path(layer.digest()), tar.into_file(), length)?;
+                    lengths.insert(*layer, length);
+                }
+            }
+        }
+        let mut written = BTreeSet::new();
+        for image in &images {
+            if written.insert(*image.config.digest()) {
+                archive.bytes(&blob_path(image.config.digest()), image.config.bytes())?;
+            }
+            for (id, below, layer) in legacy_layers(image.config.value()) {
+                archive.legacy_layer(&id, below.as_deref(), &layer, image.config.value())?;
+            }
+        }
+        archive.metadata(&images, &lengths)?;
+        archive.finish()
+    }
+
+    /// Resolves every name; one image named twice is saved once with both names. A repository without a tag is
+    /// its `latest`; an ID saves the image without a name.
+    fn saved_images(&self, names: &[String]) -> Result<Vec<Saved>, EngineError> {
+        let images = self.store().images();
+        let mut order: Vec<ImageId> = Vec::new();
+        let mut saved: HashMap<ImageId, Saved> = HashMap::new();
+        for name in names {
+            let id = images.resolve(name)?;
+            if !saved.contains_key(&id) {
+                order.push(id);
+                saved.insert(id, Saved { config: images.config(&id)?, names: Vec::new() });
+            }
+            let reference = name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());
+            if let (Some(reference), Some(image)) = (reference, saved.get_mut(&id)) {
+                // A name that is also an ID prefix only counts as a name when it is one.
+                let is_name = images.lookup(&reference)?.is_some_and(|named| named == id);
+                if is_name && !image.names.contains(&reference) {
+                    image.names.push(reference);
+                }
+            }
+        }
+        Ok(order.iter().filter_map(|id| saved.remove(id)).collect())
+    }
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// Docker's v1 ID of each layer: here, its chain ID, which tells it apart by what lies below too.
+fn legacy_layers(config: &ImageConfig) -> Vec<(String, Option<String>, DiffId)> {
+    let mut chain: Option<ChainId> = None;
+    let mut layers = Vec::new();
+    for layer in &config.rootfs.diff_ids {
+        let below = chain.map(|chain| chain.hex());
+        let id = ChainId::extend(chain, *layer);
+        layers.push((id.hex(), below, *layer));
+        chain = Some(id);
+    }
+    layers
+}
+
+/// A tar being written: ustar headers, fixed owners and times, so that equal images give equal archives.
+struct Archive<'a> {
+    out: &'a File,
+    directories: BTreeSet<String>,
+    length: u64,
+}
+
+impl Archive<'_> {
+    fn header(&mut self, path: &str, kind: tar::EntryType, size: u64, link: Option<&str>) -> Result<(), EngineError> {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(path)?;
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        if let Some(link) = link {
+            header.set_link_name(link)?;
+        }
+        header.set_cksum();
+        self.write(header.as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        self.length += bytes.len() as u64;
+        Ok(self.out.write_all(bytes)?)
+    }
+
+    fn pad(&mut self) -> Result<(), EngineError> {
+        let missing = self.length.next_multiple_of(512) - self.length;
+        self.write(&[0; 512][..missing as usize])
+    }
+
+    fn parents(&mut self, path: &str) -> Result<(), EngineError> {
+        for (at, _) in path.match_indices('/') {
+            if self.directories.insert(path[..at].to_owned()) {
+                self.header(&path[..=at], tar::EntryType::Directory, 0, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, mut content: File, length: u64) -> Result<(), EngineError> {
+        self.parents(path)?;
+        self.header(path, tar::EntryType::Regular, length, None)?;
+        let copied = std::io::copy(&mut content, &mut self.out)?;
+        if copied != length {
+            return Err(EngineError::Archive(format!("{path}: {copied} bytes were read where {length} were expected")));
+        }
+        self.length += copied;
+        self.pad()
+    }
+
+    fn bytes(&mut self, path: &str, content: &[u8]) -> Result<(), EngineError> {
+        self.parents(path)?;
+        self.header(path, tar::EntryType::Regular, content.len() as u64, None)?;
+        self.write(content)?;
+        self.pad()
+    }
+
+    /// `<id>/VERSION`, `<id>/json` and `<id>/layer.tar`, once per layer on its stack.
+    fn legacy_layer(
+        &mut self,
+        id: &str,
+        below: Option<&str>,
+        layer: &DiffId,
+        config: &ImageConfig,
+    ) -> Result<(), EngineError> {
+        if self.directories.contains(id) {
+            return Ok(());
+        }
+        let mut document = json!({ "id": id, "os": config.platform.os });
+        if let (Some(below), Some(fields)) = (below, document.as_object_mut()) {
+            fields.insert("parent".to_owned(), Value::from(below));
+        }
+        self.bytes(&format!("{id}/VERSION"), b"1.0")?;
+        self.bytes(&format!("{id}/json"), document.to_string().as_bytes())?;
+        self.header(&format!("{id}/layer.tar"), tar::EntryType::Link, 0, Some(&blob_path(layer.digest())))
+    }
+
+    fn metadata(&mut self, images: &[Saved], lengths: &HashMap<DiffId, u64>) -> Result<(), EngineError> {
+        let mut index = Vec::new();
+        let mut docker = Vec::new();
+        let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for image in images {
+            let manifest = Raw::new(manifest(image, lengths));
+            self.bytes(&blob_path(manifest.digest()), manifest.bytes())?;
+            index.extend(descriptors(image, &manifest));
+            let layers = &image.config.value().rootfs.diff_ids;
+            docker.push(ArchiveImage {
+                config: blob_path(image.config.digest()),
+                repo_tags: (!image.names.is_empty()).then(|| image.names.iter().map(Reference::familiar).collect()),
+                layers: Some(layers.iter().map(|layer| blob_path(layer.digest())).collect()),
+            });
+            let top = ChainId::of(layers).map(|chain| chain.hex()).unwrap_or_default();
+            for name in &image.names {
+                let tags = repositories.entry(name.familiar_name()).or_default();
+                tags.insert(name.tag().unwrap_or("latest").to_owned(), top.clone());
+            }
+        }
+        let index = Index {
+            schema_version: 2,
+            media_type: Some(media_type::OCI_INDEX.to_owned()),
+            manifests: index,
+            annotations: BTreeMap::new(),
+        };
+        self.bytes("index.json", Raw::new(index).bytes())?;
+        self.bytes("manifest.json", Raw::new(docker).bytes())?;
+        self.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        if !repositories.is_empty() {
+            self.bytes("repositories", Raw::new(repositories).bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), EngineError> {
+        self.write(&[0; 1024])
+    }
+}
+
+fn manifest(image: &Saved, lengths: &HashMap<DiffId, u64>) -> Manifest {
+    let descriptor = |kind: &str, digest: &Digest, size: u64| Descriptor {
+        media_type: kind.to_owned(),
+        digest: *digest,
+        size,
+        platform: None,
+        annotations: BTreeMap::new(),
+    };
+    let layers = image.config.value().rootfs.diff_ids.iter();
+    Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+        config: descriptor(media_type::OCI_CONFIG, image.config.digest(), image.config.bytes().len() as u64),
+        layers: layers
+            .map(|layer| descriptor(media_type::OCI_LAYER, layer.digest(), lengths.get(layer).copied().unwrap_or(0)))
+            .collect(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// One entry of `index.json` per name, or one without a name.
+fn descriptors(image: &Saved, manifest: &Raw<Manifest>) -> Vec<Descriptor> {
+    let plain = Descriptor {
+        media_type: media_type::OCI_MANIFEST.to_owned(),
+        digest: *manifest.digest(),
+        size: manifest.bytes().len() as u64,
+        platform: Some(image.config.value().platform.clone()),
+        annotations: BTreeMap::new(),
+    };
+    if image.names.is_empty() {
+        return vec![plain];
+    }
+    let named = |name: &Reference| {
+        let annotations = BTreeMap::from([
+            (IMAGE_NAME.to_owned(), name.to_string()),
+            (REF_NAME.to_owned(), name.tag().unwrap_or("latest").to_owned()),
+        ]);
+        Descriptor { annotations, ..plain.clone() }
+    };
+    image.names.iter().map(named).collect()
+}
