@@ -2,14 +2,15 @@
 //! straight into the store's staging directories, because an archive may come through a pipe.
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Cursor, Read};
 use strata_layer::compression::decompress;
-use strata_layer::{Contents, LayerInfo, Limits};
+use strata_layer::tar::{Member, MemberKind, Reader};
+use strata_layer::{Contents, LayerError, LayerInfo, Limits, ingest};
 use strata_oci::{DiffId, Digest};
 use strata_store::{Ingest, Lease};
 
-/// A document larger than this is not one.
-const MAX_DOCUMENT: u64 = 16 << 20;
+/// A document larger than this is not one; smaller members are read into memory to find out.
+const MAX_DOCUMENT: u64 = 4 << 20;
 /// All documents together may take this much memory.
 const MAX_DOCUMENTS: u64 = 256 << 20;
 
@@ -17,53 +18,185 @@ const MAX_DOCUMENTS: u64 = 256 << 20;
 pub(super) enum Layer {
     /// Unpacked, hashed and indexed, not yet published.
     New(Box<(Ingest, LayerInfo, Contents)>),
-    /// The store has had it already: the member's name is its digest, so it was not even read.
-    Known(DiffId),
-    /// Not a layer after all; the sentence says why.
+    /// In the store: already before (the member's name is its DiffId, so it was not even read), or by now.
+    Stored(DiffId),
+    /// Not a layer after all: why.
     Bad(String),
 }
 
 /// Everything an archive holds.
 #[derive(Default)]
 pub(super) struct Members {
-    pub(super) documents: HashMap<String, Vec<u8>>,
-    pub(super) layers: HashMap<String, Layer>,
-    /// Symbolic and hard links, resolved to the member they name.
-    pub(super) links: HashMap<String, String>,
+    documents: HashMap<String, Vec<u8>>,
+    layers: HashMap<String, Layer>,
+    /// Symbolic and hard links: the member they name.
+    links: HashMap<String, String>,
+    kept: u64,
 }
+
+type Input<'a> = Box<dyn Read + Send + 'a>;
 
 impl Members {
     /// Reads a whole archive, compressed or not.
-    pub(super) fn read(engine: &Engine, lease: &Lease, input: Box<dyn Read + Send>) -> Result<Self, EngineError> {
-        let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 20, decompress(input)?));
+    pub(super) fn read(engine: &Engine, lease: &Lease, input: Input) -> Result<Self, EngineError> {
+        let input = BufReader::with_capacity(1 << 20, decompress(input)?);
+        let mut reader = Reader::new(input, &Limits::default());
         let mut members = Self::default();
-        let mut documents = 0;
-        for entry in archive.entries().map_err(unreadable)? {
-            let mut entry = entry.map_err(unreadable)?;
-            let path = clean(&entry.path_bytes());
-            let kind = entry.header().entry_type();
-            if kind.is_symlink() || kind.is_hard_link() {
-                let target = entry.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default();
-                let target = if kind.is_symlink() { beside(&path, &target) } else { clean(&target) };
-                members.links.insert(path, target);
-            } else if kind.is_file() {
-                let size = entry.size();
-                if is_document(&path, size, &mut entry, &mut members)? {
-                    documents += size;
-                    if documents > MAX_DOCUMENTS {
-                        return Err(EngineError::Archive("the archive holds more than 256 MiB of documents".to_owned()));
-                    }
+        while let Some(member) = reader.next_member().map_err(unreadable)? {
+            let path = String::from_utf8_lossy(&member.path).into_owned();
+            match &member.kind {
+                MemberKind::Symlink(target) => drop(members.links.insert(path.clone(), beside(&path, target))),
+                MemberKind::HardLink(target) => {
+                    drop(members.links.insert(path, String::from_utf8_lossy(target).into_owned()));
                 }
+                MemberKind::Regular(_) => members.file(engine, lease, &path, &member, &mut reader)?,
+                _ => {}
             }
         }
-        // Reading on to the end of the pipe spares its writer a SIGPIPE.
-        std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
-        let (engine_layers, _) = (engine, lease);
-        let _ = engine_layers;
+        // A writer at the other end of a pipe should not die of what we do not need.
+        std::io::copy(&mut reader.into_inner(), &mut std::io::sink())?;
         Ok(members)
+    }
+
+    fn file(
+        &mut self,
+        engine: &Engine,
+        lease: &Lease,
+        path: &str,
+        member: &Member,
+        reader: &mut Reader<impl std::io::BufRead + Send>,
+    ) -> Result<(), EngineError> {
+        let size = member.metadata.size;
+        let mut content = reader.content(member);
+        if size > MAX_DOCUMENT {
+            let layer = match named_layer(engine, lease, path)? {
+                Some(known) => Layer::Stored(known),
+                None => take_layer(engine, lease, Box::new(content))?,
+            };
+            self.layers.insert(path.to_owned(), layer);
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        content.read_to_end(&mut bytes)?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
+            self.kept += size;
+            if self.kept > MAX_DOCUMENTS {
+                return Err(EngineError::Archive("the archive holds more than 256 MiB of JSON documents".to_owned()));
+            }
+            self.documents.insert(path.to_owned(), bytes);
+        } else if size >= 512 || path.ends_with(".tar") {
+            let layer = take_layer(engine, lease, Box::new(Cursor::new(bytes)))?;
+            self.layers.insert(path.to_owned(), layer);
+        }
+        Ok(())
+    }
+
+    /// A document by its path, checked against the digest in its name.
+    pub(super) fn document(&self, path: &str) -> Result<&[u8], EngineError> {
+        let path = self.target(path)?;
+        let Some(bytes) = self.documents.get(path) else {
+            return Err(EngineError::Archive(format!("the archive has no {path}, which its manifest names")));
+        };
+        if let Some(expected) = named_digest(path)
+            && Digest::of(bytes) != expected
+        {
+            let actual = Digest::of(bytes);
+            return Err(EngineError::Archive(format!("{path} is damaged: its content has the digest {actual}")));
+        }
+        Ok(bytes)
+    }
+
+    /// A document that may be missing.
+    pub(super) fn optional(&self, path: &str) -> Option<&[u8]> {
+        self.documents.get(path).map(Vec::as_slice)
+    }
+
+    /// The layer at `path`, which must have the DiffId `expected`, published on top of `below`.
+    pub(super) fn publish(&mut self, path: &str, expected: DiffId, below: &[DiffId]) -> Result<(), EngineError> {
+        let path = self.target(path)?.to_owned();
+        let found = match self.layers.get_mut(&path) {
+            None => return Err(EngineError::Archive(format!("the archive has no layer {path}, which its manifest names"))),
+            Some(Layer::Bad(why)) => return Err(EngineError::Archive(format!("{path} is no layer: {why}"))),
+            Some(Layer::Stored(found)) => *found,
+            Some(layer @ Layer::New(_)) => {
+                let found = match layer {
+                    Layer::New(new) => new.1.diff_id,
+                    _ => expected,
+                };
+                if found == expected
+                    && let Layer::New(new) = std::mem::replace(layer, Layer::Stored(found))
+                {
+                    let (ingest, info, contents) = *new;
+                    ingest.commit(info, &contents, below)?;
+                }
+                found
+            }
+        };
+        if found != expected {
+            return Err(EngineError::Archive(format!(
+                "{path} is damaged or the wrong layer: its DiffId is {found}, but the config says {expected}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn target<'a>(&'a self, path: &'a str) -> Result<&'a str, EngineError> {
+        let mut path = path.trim_start_matches("./");
+        for _ in 0..8 {
+            match self.links.get(path) {
+                Some(target) => path = target,
+                None => return Ok(path),
+            }
+        }
+        Err(EngineError::Archive(format!("{path}: too many links")))
     }
 }
 
-fn unreadable(error: std::io::Error) -> EngineError {
-    EngineError::Archive(format!("not a readable archive: {error}"))
+fn unreadable(error: LayerError) -> EngineError {
+    EngineError::Archive(format!("not an image archive: {error}"))
+}
+
+/// Where a symbolic link beside `path` leads.
+fn beside(path: &str, target: &[u8]) -> String {
+    let target = String::from_utf8_lossy(target);
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// `blobs/sha256/<hex>` and `<hex>.json` are named by their digest.
+fn named_digest(path: &str) -> Option<Digest> {
+    let hex = match path.strip_prefix("blobs/sha256/") {
+        Some(hex) => hex,
+        None => path.strip_suffix(".json")?,
+    };
+    format!("sha256:{hex}").parse().ok()
+}
+
+/// An uncompressed layer in an OCI layout is named by its DiffId; if it is here already, it need not be read.
+fn named_layer(engine: &Engine, lease: &Lease, path: &str) -> Result<Option<DiffId>, EngineError> {
+    let Some(digest) = named_digest(path) else { return Ok(None) };
+    let diff_id = DiffId::new(digest);
+    let missing = lease.hold(&[diff_id])?;
+    Ok(missing.is_empty().then_some(diff_id))
+}
+
+/// Streams a possible layer into a staging directory.
+fn take_layer(engine: &Engine, lease: &Lease, content: Input<'_>) -> Result<Layer, EngineError> {
+    let staged = engine.store().layers().begin(lease)?;
+    let mut file = staged.tar_file()?;
+    let mut content = decompress(content)?;
+    match ingest(&mut content, &mut file, &Limits::default()) {
+        Ok((info, contents)) => Ok(Layer::New(Box::new((staged, info, contents)))),
+        // What is no tar may be something that nobody asks for; whoever does gets the reason.
+        Err(error @ LayerError::Tar { .. }) => Ok(Layer::Bad(error.to_string())),
+        Err(error) => Err(EngineError::layer("a layer of the archive", error)),
+    }
 }

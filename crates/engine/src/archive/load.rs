@@ -1,0 +1,142 @@
+//! `load`.
+use super::members::Members;
+use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
+use crate::{Engine, EngineError};
+use std::io::Read;
+use strata_oci::{Descriptor, DiffId, ImageConfig, ImageId, Index, Manifest, Platform, Raw, Reference};
+
+/// One image that came out of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// It got this name.
+    Tagged(Reference),
+    /// It has no name in the archive.
+    Untagged(ImageId),
+}
+
+/// How deep indexes may be nested.
+const MAX_INDEXES: usize = 4;
+
+impl Engine {
+    /// Reads an archive of either kind, plain, gzip or zstd. Config bytes, and so image IDs, are kept as they are.
+    pub fn load(&self, input: Box<dyn Read + Send>) -> Result<Vec<Loaded>, EngineError> {
+        let lease = self.store().leases().acquire()?;
+        let mut members = Members::read(self, &lease, input)?;
+        let images = if let Some(manifest) = members.optional("manifest.json") {
+            docker_images(manifest)?
+        } else if let Some(index) = members.optional("index.json") {
+            oci_images(&members, &parse("index.json", index)?)?
+        } else {
+            return Err(EngineError::Archive(
+                "not an image archive: it has neither manifest.json (docker save) nor index.json (an OCI layout); \
+                 the tar of a root file system is for `import`"
+                    .to_owned(),
+            ));
+        };
+        let mut loaded = Vec::new();
+        for image in images {
+            loaded.extend(self.load_image(&mut members, &image)?);
+        }
+        Ok(loaded)
+    }
+
+    fn load_image(&self, members: &mut Members, image: &Found) -> Result<Vec<Loaded>, EngineError> {
+        let bytes = members.document(&image.config)?.to_vec();
+        let config: Raw<ImageConfig> = Raw::parse(bytes).map_err(|error| {
+            EngineError::Archive(format!("{} is not an image config: {error}", image.config))
+        })?;
+        let diff_ids: Vec<DiffId> = config.value().rootfs.diff_ids.clone();
+        if diff_ids.len() != image.layers.len() {
+            return Err(EngineError::Archive(format!(
+                "{} lists {} layers, but the manifest {}",
+                image.config,
+                diff_ids.len(),
+                image.layers.len()
+            )));
+        }
+        for (position, (path, diff_id)) in image.layers.iter().zip(&diff_ids).enumerate() {
+            members.publish(path, *diff_id, &diff_ids[..position])?;
+        }
+        let id = self.store().images().put(&config, None)?;
+        for name in &image.names {
+            self.store().images().tag(name, &id)?;
+        }
+        if image.names.is_empty() {
+            return Ok(vec![Loaded::Untagged(id)]);
+        }
+        Ok(image.names.iter().cloned().map(Loaded::Tagged).collect())
+    }
+}
+
+/// An image as an archive describes it: member paths.
+struct Found {
+    config: String,
+    layers: Vec<String>,
+    names: Vec<Reference>,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(bytes).map_err(|error| EngineError::Archive(format!("{path}: {error}")))
+}
+
+fn docker_images(manifest: &[u8]) -> Result<Vec<Found>, EngineError> {
+    let images: Vec<ArchiveImage> = parse("manifest.json", manifest)?;
+    let mut found = Vec::new();
+    for image in images {
+        let names = image.repo_tags.unwrap_or_default();
+        let names = names.iter().map(|name| reference(name)).collect::<Result<_, _>>()?;
+        found.push(Found { config: image.config, layers: image.layers.unwrap_or_default(), names });
+    }
+    Ok(found)
+}
+
+fn reference(name: &str) -> Result<Reference, EngineError> {
+    crate::image::parse_reference("the archive names an image ", name)
+}
+
+/// Images of an OCI layout. Of an index of several platforms, this machine's is taken.
+fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineError> {
+    let mut found: Vec<Found> = Vec::new();
+    for descriptor in &index.manifests {
+        if descriptor.annotations.contains_key("vnd.docker.reference.type") {
+            continue;
+        }
+        let Some(manifest) = image_manifest(members, descriptor, 0)? else { continue };
+        let config = blob(&manifest.config);
+        let name = descriptor.annotations.get(IMAGE_NAME).or_else(|| {
+            // skopeo and podman put a full name here; the OCI spec only asks for a tag, which names nothing.
+            descriptor.annotations.get(REF_NAME).filter(|name| name.contains([':', '/']))
+        });
+        let name = name.map(|name| reference(name)).transpose()?;
+        let layers: Vec<String> = manifest.layers.iter().map(blob).collect();
+        match found.iter_mut().find(|image| image.config == config && image.layers == layers) {
+            Some(image) => image.names.extend(name),
+            None => found.push(Found { config, layers, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(found)
+}
+
+fn blob(descriptor: &Descriptor) -> String {
+    format!("blobs/sha256/{}", descriptor.digest.hex())
+}
+
+fn image_manifest(members: &Members, descriptor: &Descriptor, depth: usize) -> Result<Option<Manifest>, EngineError> {
+    let path = blob(descriptor);
+    let bytes = members.document(&path)?;
+    let is_index = descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list");
+    if !is_index {
+        return Ok(Some(parse(&path, bytes)?));
+    }
+    if depth == MAX_INDEXES {
+        return Err(EngineError::Archive(format!("{path}: indexes are nested too deep")));
+    }
+    let index: Index = parse(&path, bytes)?;
+    let host = Platform::host();
+    let real = |entry: &&Descriptor| !entry.annotations.contains_key("vnd.docker.reference.type");
+    let fits = |entry: &&Descriptor| {
+        entry.platform.as_ref().is_some_and(|p| p.os == host.os && p.architecture == host.architecture)
+    };
+    let chosen = index.manifests.iter().filter(real).find(fits).or_else(|| index.manifests.iter().find(real));
+    chosen.map_or(Ok(None), |entry| image_manifest(members, entry, depth + 1))
+}
