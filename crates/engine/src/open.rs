@@ -1,28 +1,10 @@
 //! Opening the engine.
 use crate::EngineError;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
+use strata_runtime::mount;
+use strata_store::{Access, GcOptions, Store, StoreOptions};
 
-/// How layers are shown to containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerMode {
-    /// The kernel mounts tar and index.
-    Erofs,
-    /// Unpacked into a directory.
-    Tree,
-}
-
-impl FromStr for LayerMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "erofs" => Ok(Self::Erofs),
-            "tree" => Ok(Self::Tree),
-            other => Err(format!("unknown layer mode {other:?}: use erofs or tree")),
-        }
-    }
-}
+pub use strata_store::LayerMode;
 
 /// Where the engine keeps things.
 #[derive(Clone, Debug)]
@@ -33,20 +15,71 @@ pub struct EngineOptions {
     pub run_dir: PathBuf,
     /// Forces a layer mode.
     pub layer_mode: Option<LayerMode>,
+    /// How much is tidied up while opening.
+    pub access: Access,
 }
 
-/// The parts, wired together.
-pub struct Engine {}
+/// The store, and the verbs on it.
+pub struct Engine {
+    options: EngineOptions,
+    store: Store,
+}
 
 impl Engine {
     /// Opens (and on first use makes) the store, and sweeps what dead processes left.
-    pub fn open(_options: EngineOptions) -> Result<Self, EngineError> {
-        todo!()
+    pub fn open(options: EngineOptions) -> Result<Self, EngineError> {
+        let store = Store::open(StoreOptions {
+            root: options.root.clone(),
+            run_dir: options.run_dir.clone(),
+            layer_mode: options.layer_mode,
+            access: options.access,
+        })?;
+        Ok(Self { options, store })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Finds out how layers are shown here, unless this boot knows already.
+    pub(crate) fn ensure_layer_mode(&self) -> Result<(), EngineError> {
+        if self.store.layers().layer_mode().is_some() {
+            return Ok(());
+        }
+        let probed = mount::probe(self.store.root());
+        let mode = match probed.kind {
+            mount::LayerKind::Erofs => LayerMode::Erofs,
+            mount::LayerKind::ErofsLoop => LayerMode::ErofsLoop,
+            mount::LayerKind::Tree => LayerMode::Tree,
+        };
+        Ok(self.store.layers().set_layer_mode(mode, &probed.reason)?)
+    }
+
+    /// Makes the layers visible and gives their directories, bottom first.
+    pub(crate) fn mount_layers(&self, layers: &[strata_oci::DiffId]) -> Result<Vec<PathBuf>, EngineError> {
+        self.ensure_layer_mode()?;
+        let mounts = self.store.layers().mounts(layers)?;
+        mount::mount_layers(&mounts).map_err(EngineError::runtime)?;
+        Ok(mounts.into_iter().map(|mount| mount.target).collect())
+    }
+
+    /// Deletes layers that nothing names any more, unmounting them first; bytes given back.
+    pub(crate) fn collect_garbage(&self, include_cache: bool) -> Result<u64, EngineError> {
+        let unmount = |target: &Path| match mount::unmount_layer(target) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        let report = self.store.gc(&GcOptions { include_cache, unmount: &unmount })?;
+        Ok(report.bytes)
     }
 }
 
 /// The hook every program that uses the engine calls first: when this process was started as one of the
 /// engine's helpers it does that job and gives the exit code; otherwise `None`.
 pub fn helper_main() -> Option<u8> {
-    None
+    crate::run::helper_main()
 }

@@ -2,7 +2,7 @@
 use crate::{Engine, EngineError};
 use jiff::{SignedDuration, Timestamp};
 use strata_oci::{DiffId, ImageId, Reference};
-use strata_store::{GcOptions, LabelFilter, Prune, RemoveOptions};
+use strata_store::{LabelFilter, Prune, RemoveOptions};
 
 /// One line of `rmi`'s report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Engine {
     /// Takes a name away, and with the last one the image. `no_prune` keeps untagged parents.
     pub fn remove_image(&self, name: &str, force: bool, no_prune: bool) -> Result<Vec<Removed>, EngineError> {
         let removed = self.store().images().remove(name, RemoveOptions { force, keep_parents: no_prune })?;
-        self.collect_garbage()?;
+        self.collect_garbage(false)?;
         Ok(report(removed))
     }
 
@@ -60,16 +60,10 @@ impl Engine {
             }
         }
         let removed = self.store().images().prune(&prune)?;
-        let reclaimed = self.collect_garbage()?;
+        let reclaimed = self.collect_garbage(false)?;
         Ok(Pruned { removed: report(removed), reclaimed })
     }
 
-    /// Deletes layers that nothing names any more, unmounting them first; bytes given back.
-    pub(crate) fn collect_garbage(&self) -> Result<u64, EngineError> {
-        let report = self.store().gc(&GcOptions::default())?;
-        self.unmount(&report.targets)?;
-        Ok(report.bytes)
-    }
 }
 
 fn report(removed: Vec<strata_store::Removed>) -> Vec<Removed> {

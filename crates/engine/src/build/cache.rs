@@ -1,0 +1,66 @@
+//! The build cache on the store.
+use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, WorkerError};
+use strata_oci::DiffId;
+use strata_store::{Store, StoreError};
+
+/// Keeps records in the store's database.
+pub(super) struct StoreCache<'a> {
+    store: &'a Store,
+}
+
+impl<'a> StoreCache<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+}
+
+pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> WorkerError {
+    WorkerError::Failed(Box::new(error))
+}
+
+impl CacheIndex for StoreCache<'_> {
+    fn lookup(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
+        let found = self.store.cache().get(key.as_bytes()).map_err(failed)?;
+        // A record that cannot be read was written by another version: as good as none.
+        let record = found.and_then(|found| serde_json::from_str(&found.value).ok());
+        if record.is_some() {
+            self.store.cache().touch(&[*key.as_bytes()]).map_err(failed)?;
+        }
+        Ok(record)
+    }
+
+    fn record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), WorkerError> {
+        let value = serde_json::to_string(record).map_err(failed)?;
+        let layers: Vec<DiffId> = match &record.result {
+            CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
+            CacheResult::Selection(_) => Vec::new(),
+        };
+        let place = &record.place;
+        let slot = match record.result {
+            CacheResult::Layers(_) => slot(&place.scope, &place.stage),
+            CacheResult::Selection(_) => String::new(),
+        };
+        match self.store.cache().put(key.as_bytes(), &slot, &value, &layers) {
+            // A base layer that another process removed meanwhile: the build goes on, uncached.
+            Err(StoreError::MissingLayer(_)) | Ok(()) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError> {
+        const ENOUGH: usize = 512;
+        let found = self.store.cache().nearest(&slot(scope, stage), ENOUGH).map_err(failed)?;
+        let mut newest: Vec<CacheRecord> = Vec::new();
+        for record in found.iter().filter_map(|found| serde_json::from_str::<CacheRecord>(&found.value).ok()) {
+            if newest.iter().all(|have| have.place.position != record.place.position) {
+                newest.push(record);
+            }
+        }
+        newest.sort_by_key(|record| record.place.position);
+        Ok(newest)
+    }
+}
+
+fn slot(scope: &str, stage: &str) -> String {
+    format!("{scope}\n{stage}")
+}

@@ -1,0 +1,133 @@
+//! COPY, ADD and WORKDIR: files streamed into a new layer.
+use super::context::filter;
+use super::layer::LayerHandle;
+use super::worker::{EngineWorker, copy_failed};
+use crate::EngineError;
+use jiff::Timestamp;
+use std::sync::Arc;
+use strata_build::{CommittedLayer, CopyOp, CopySource, FileOp, Layer as _, Origin, Selection, WorkerError};
+use strata_dockerfile::Ignore;
+use strata_layer::copy::{self, Chmod, CopyOptions, SelectOptions};
+use strata_layer::tree::{InlineFiles, SourceTree};
+use strata_layer::{LayerBuilder, Stack};
+use strata_oci::DiffId;
+
+/// How a build's selection is read by the layer crate.
+pub(super) fn select_options(selection: &Selection, unpack: bool) -> Result<SelectOptions, EngineError> {
+    let exclude = match &selection.exclude[..] {
+        [] => None,
+        patterns => {
+            let ignore = Ignore::from_patterns(patterns)
+                .map_err(|error| EngineError::Invalid(format!("invalid --exclude: {error}")))?;
+            Some(filter(ignore))
+        }
+    };
+    Ok(SelectOptions { wildcards: selection.wildcards, parents: selection.parents, exclude, unpack })
+}
+
+impl EngineWorker<'_> {
+    /// Makes the layer of a file operation and publishes it.
+    pub(super) fn make_files(
+        &self,
+        parents: &[LayerHandle],
+        origin: Origin<'_, LayerHandle>,
+        op: &FileOp,
+    ) -> Result<LayerHandle, WorkerError> {
+        let below: Vec<DiffId> =
+            parents.iter().map(|layer| Ok(layer.committed()?.diff_id)).collect::<Result<_, WorkerError>>()?;
+        let made = self.make_layer(&below, |stack, builder| match op {
+            FileOp::Copy(op) => self.copy_into(stack, origin, op, builder),
+            FileOp::Workdir { path, owner, epoch } => {
+                let owner = match owner.as_str() {
+                    "" => (0, 0),
+                    name => copy::owner(stack, name).map_err(copy_failed)?,
+                };
+                copy::workdir(stack, path.as_bytes(), owner, seconds(*epoch), builder).map_err(copy_failed)
+            }
+        })?;
+        Ok(LayerHandle::committed_as(made))
+    }
+
+    fn make_layer(
+        &self,
+        below: &[DiffId],
+        fill: impl FnOnce(&Stack, &mut LayerBuilder<std::fs::File>) -> Result<(), WorkerError>,
+    ) -> Result<CommittedLayer, WorkerError> {
+        let layers = self.engine().store().layers();
+        let stack = layers.stack(below).map_err(store_failed)?;
+        let staged = layers.begin(self.lease()).map_err(store_failed)?;
+        let file = staged.tar_file().map_err(store_failed)?.into_file();
+        let mut builder = LayerBuilder::new(file);
+        fill(&stack, &mut builder)?;
+        let (_, info, contents) = builder.finish().map_err(|error| EngineError::layer("cannot write a layer", error))
+            .map_err(super::cache::failed)?;
+        let record = staged.commit(info, &contents, below).map_err(store_failed)?;
+        Ok(CommittedLayer { diff_id: record.diff_id, size: record.content_size })
+    }
+
+    fn copy_into(
+        &self,
+        stack: &Stack,
+        origin: Origin<'_, LayerHandle>,
+        op: &CopyOp,
+        builder: &mut LayerBuilder<std::fs::File>,
+    ) -> Result<(), WorkerError> {
+        let created = seconds(op.epoch);
+        let mut selections = Vec::new();
+        for source in &op.sources {
+            selections.push(self.source(origin, op, source, created)?);
+        }
+        let owner = match op.chown.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(copy::owner(stack, text).map_err(copy_failed)?),
+        };
+        let chmod = op.chmod.as_deref().map(str::parse::<Chmod>).transpose();
+        let chmod = chmod.map_err(super::cache::failed)?;
+        let options = CopyOptions { owner, chmod, created };
+        let below = (!op.link).then_some(stack);
+        copy::copy(&selections, below, op.destination.as_bytes(), &options, builder).map_err(copy_failed)
+    }
+
+    fn source(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        op: &CopyOp,
+        source: &CopySource,
+        created: (i64, u32),
+    ) -> Result<copy::Selection, WorkerError> {
+        let (tree, path): (Arc<dyn SourceTree>, &str) = match source {
+            CopySource::Path(path) => (self.tree(origin)?, path),
+            CopySource::Inline { name, content } => {
+                let files = InlineFiles::new([(name.clone().into_bytes(), content.clone())], created);
+                (Arc::new(files), name)
+            }
+            CopySource::Http { url, .. } | CopySource::Git { url, .. } => {
+                let message = format!("ADD {url}: remote sources are not supported yet; download it into the context");
+                return Err(super::cache::failed(EngineError::Invalid(message)));
+            }
+        };
+        let is_inline = matches!(source, CopySource::Inline { .. });
+        let selection = Selection {
+            paths: Vec::new(),
+            wildcards: !is_inline,
+            parents: op.parents && !is_inline,
+            exclude: op.exclude.clone(),
+        };
+        let options = select_options(&selection, op.unpack && !is_inline).map_err(super::cache::failed)?;
+        copy::Selection::new(tree, &[path], options).map_err(copy_failed)
+    }
+}
+
+fn seconds(epoch: Option<Timestamp>) -> (i64, u32) {
+    let time = epoch.unwrap_or_else(Timestamp::now);
+    let (second, nanosecond) = (time.as_second(), time.subsec_nanosecond());
+    match u32::try_from(nanosecond) {
+        Ok(nanosecond) => (second, nanosecond),
+        // Before 1970 jiff counts the fraction downwards.
+        Err(_) => (second - 1, (1_000_000_000 + nanosecond) as u32),
+    }
+}
+
+fn store_failed(error: strata_store::StoreError) -> WorkerError {
+    super::cache::failed(EngineError::from(error))
+}

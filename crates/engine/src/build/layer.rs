@@ -1,0 +1,92 @@
+//! Layer handles: a layer in the store, or a RUN's directory that is still being packed.
+use super::cache::failed;
+use crate::EngineError;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use strata_build::{CommittedLayer, Layer, WorkerError};
+use strata_store::Ingest;
+
+/// A layer of a build.
+#[derive(Clone)]
+pub(super) struct LayerHandle(Arc<State>);
+
+enum State {
+    Committed(CommittedLayer),
+    Packing(Packing),
+}
+
+/// A RUN's writable directory: the next step's lower one while a thread packs it.
+struct Packing {
+    upper: PathBuf,
+    /// Holds the directory; it goes with the last handle.
+    _scratch: Ingest,
+    outcome: Arc<Outcome>,
+}
+
+/// Filled by the packing thread, waited for by whoever needs the DiffId.
+#[derive(Default)]
+pub(super) struct Outcome {
+    result: Mutex<Option<Result<CommittedLayer, Arc<EngineError>>>>,
+    done: Condvar,
+}
+
+impl Outcome {
+    pub(super) fn set(&self, result: Result<CommittedLayer, EngineError>) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.map_err(Arc::new));
+        self.done.notify_all();
+    }
+
+    fn wait(&self) -> Result<CommittedLayer, WorkerError> {
+        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match &*result {
+                Some(Ok(layer)) => return Ok(*layer),
+                Some(Err(error)) => return Err(failed(Arc::clone(error))),
+                None => result = self.done.wait(result).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn get(&self) -> Option<CommittedLayer> {
+        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        result.as_ref().and_then(|result| result.as_ref().ok().copied())
+    }
+}
+
+/// Where a layer's files are to be had from right now.
+pub(super) enum Place {
+    /// In the store.
+    Store(CommittedLayer),
+    /// In this directory, as overlayfs left it.
+    Directory(PathBuf),
+}
+
+impl LayerHandle {
+    pub(super) fn committed_as(layer: CommittedLayer) -> Self {
+        Self(Arc::new(State::Committed(layer)))
+    }
+
+    pub(super) fn packing(upper: PathBuf, scratch: Ingest, outcome: Arc<Outcome>) -> Self {
+        Self(Arc::new(State::Packing(Packing { upper, _scratch: scratch, outcome })))
+    }
+
+    /// Without waiting.
+    pub(super) fn place(&self) -> Place {
+        match &*self.0 {
+            State::Committed(layer) => Place::Store(*layer),
+            State::Packing(packing) => match packing.outcome.get() {
+                Some(layer) => Place::Store(layer),
+                None => Place::Directory(packing.upper.clone()),
+            },
+        }
+    }
+}
+
+impl Layer for LayerHandle {
+    fn committed(&self) -> Result<CommittedLayer, WorkerError> {
+        match &*self.0 {
+            State::Committed(layer) => Ok(*layer),
+            State::Packing(packing) => packing.outcome.wait(),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `RUN --mount`: binds, caches, tmpfs, secrets (`spec/build.md`, section 3).
+use super::exec::{SecretFiles, StepMounts};
+use super::layer::LayerHandle;
+use super::worker::{EngineWorker, copy_failed};
+use crate::EngineError;
+use rustix::fs::FlockOperation;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use strata_build::{ExecError, ExecOp, Mount as BuildMount, MountKind, Origin, Sharing, WorkerError};
+use strata_layer::copy::{self, CopyOptions, SelectOptions};
+use strata_layer::{Layer, LayerBuilder};
+use strata_oci::Digest;
+use strata_runtime::spec::Mount;
+
+fn failed(error: EngineError) -> ExecError {
+    ExecError::Worker(super::cache::failed(error))
+}
+
+fn io_failed(error: std::io::Error) -> ExecError {
+    failed(error.into())
+}
+
+impl EngineWorker<'_> {
+    /// Prepares all mounts of a step below `directory`, which goes with the step.
+    pub(super) fn step_mounts(
+        &self,
+        inputs: &[Origin<'_, LayerHandle>],
+        op: &ExecOp,
+        directory: &Path,
+    ) -> Result<StepMounts, ExecError> {
+        let mut ready = StepMounts { mounts: Vec::new(), _held: Vec::new(), _secrets: None };
+        let mut secrets = None;
+        for (number, mount) in op.mounts.iter().enumerate() {
+            let place = directory.join(number.to_string());
+            match &mount.kind {
+                MountKind::Bind { input, source } => {
+                    let origin = inputs[*input];
+                    let path = self.unpack_files(origin, source, &place)?;
+                    ready.mounts.push(Mount::bind(path, &mount.target, mount.read_only));
+                }
+                MountKind::Cache { id, sharing, seed, mode, uid, gid } => {
+                    let seed = seed.as_ref().map(|(input, source)| (inputs[*input], source.as_str()));
+                    let owner = (*mode, *uid, *gid);
+                    let (path, lock) = self.cache_directory(id, *sharing, seed, owner, &place)?;
+                    ready._held.extend(lock);
+                    ready.mounts.push(Mount::bind(path, &mount.target, mount.read_only));
+                }
+                MountKind::Tmpfs { size } => ready.mounts.push(Mount::Tmpfs {
+                    dest: PathBuf::from(&mount.target),
+                    size: *size,
+                    mode: Some(0o1777),
+                    read_only: false,
+                    no_exec: false,
+                }),
+                MountKind::Secret { id, required, mode, uid, gid } => {
+                    let bytes = match self.request().secrets.iter().find(|secret| secret.id == *id) {
+                        Some(secret) => secret.read().map_err(failed)?,
+                        None if *required => return Err(ExecError::Required(format!("secret {id}: not found"))),
+                        None => continue,
+                    };
+                    let files = match &secrets {
+                        Some(path) => Path::new(path),
+                        None => secrets.insert(self.secret_directory(&mut ready)?),
+                    };
+                    let path = files.join(number.to_string());
+                    write_file(&path, &bytes, *mode, (*uid, *gid)).map_err(failed)?;
+                    ready.mounts.push(Mount::bind(path, &mount.target, true));
+                }
+                MountKind::Ssh { id, required, .. } => {
+                    if *required {
+                        return Err(ExecError::Required(format!("unset ssh forward key {id}")));
+                    }
+                }
+                MountKind::Script { content } => {
+                    write_file(&place, content, 0o755, (0, 0)).map_err(failed)?;
+                    ready.mounts.push(Mount::bind(place, &mount.target, true));
+                }
+            }
+        }
+        for secret in &op.secret_env {
+            let given = self.request().secrets.iter().any(|given| given.id == secret.id);
+            if secret.required && !given {
+                return Err(ExecError::Required(format!("secret {}: not found", secret.id)));
+            }
+        }
+        check_no_duplicate_root(&op.mounts)?;
+        Ok(ready)
+    }
+
+    fn secret_directory(&self, ready: &mut StepMounts) -> Result<PathBuf, ExecError> {
+        let name = Digest::of(format!("{:?}{:?}", std::thread::current().id(), std::time::Instant::now()).as_bytes());
+        let path = self.engine().store().run_dir().join(format!("secrets-{}-{}", std::process::id(), name.short()));
+        fs_err::create_dir_all(&path).map_err(io_failed)?;
+        set_owner_and_mode(&path, 0o700, (0, 0)).map_err(failed)?;
+        ready._secrets = Some(SecretFiles(path.clone()));
+        Ok(path)
+    }
+
+    /// Puts the files of `source` in an origin below `place`: what a bind mount shows. The step may write to them;
+    /// they are copies, so the writes are lost with the step, as BuildKit discards them.
+    fn unpack_files(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        source: &str,
+        place: &Path,
+    ) -> Result<PathBuf, ExecError> {
+        let tree = self.tree(origin)?;
+        let selection =
+            copy::Selection::new(tree, &[source], SelectOptions::default()).map_err(|error| copy_failed(error))?;
+        fs_err::create_dir(place).map_err(io_failed)?;
+        let tar = place.join("layer.tar");
+        let file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&tar).map_err(io_failed)?;
+        let mut builder = LayerBuilder::new(file.into_file());
+        let options = CopyOptions { created: (0, 0), ..Default::default() };
+        copy::copy(&[selection], None, b"/mount", &options, &mut builder).map_err(copy_failed)?;
+        let layer_error = |error| failed(EngineError::layer("cannot prepare a bind mount", error));
+        let (file, _, contents) = builder.finish().map_err(layer_error)?;
+        let index = contents.index(None).map_err(layer_error)?;
+        let files = place.join("files");
+        fs_err::create_dir(&files).map_err(io_failed)?;
+        Layer::open(index, file).and_then(|layer| layer.unpack(&files)).map_err(layer_error)?;
+        fs_err::remove_file(&tar).map_err(io_failed)?;
+        let mounted = files.join("mount");
+        if !mounted.exists() {
+            // An empty directory as source copies nothing, not even itself.
+            fs_err::create_dir(&mounted).map_err(io_failed)?;
+        }
+        Ok(mounted)
+    }
+
+    /// The directory of a cache mount, and its lock where others must stay out. Identity is the ID with what it was
+    /// seeded from: two seeds are two caches.
+    fn cache_directory(
+        &self,
+        id: &str,
+        sharing: Sharing,
+        seed: Option<(Origin<'_, LayerHandle>, &str)>,
+        (mode, uid, gid): (u32, u32, u32),
+        place: &Path,
+    ) -> Result<(PathBuf, Option<OwnedFd>), ExecError> {
+        let base = match seed {
+            None => format!("{mode:o} {uid} {gid}"),
+            Some((origin, source)) => {
+                let tree = self.tree(origin)?;
+                let seeded = copy::Selection::new(tree, &[source], SelectOptions::default())
+                    .and_then(|selection| selection.digest())
+                    .map_err(copy_failed)?;
+                format!("{mode:o} {uid} {gid} {}", hex::encode(seeded.0))
+            }
+        };
+        let name = Digest::of(format!("{id}\0{base}").as_bytes()).hex();
+        let area = self.engine().cache_mounts();
+        fs_err::create_dir_all(&area).map_err(io_failed)?;
+        for attempt in 0.. {
+            let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+            let root = area.join(format!("{name}{suffix}"));
+            let lock = match (sharing, lock_cache(&area, &format!("{name}{suffix}"), sharing).map_err(failed)?) {
+                (Sharing::Private, None) => continue,
+                (_, lock) => lock,
+            };
+            let data = root.join("data");
+            if !data.exists() {
+                self.fill_cache(&root, seed, (mode, uid, gid), place)?;
+            }
+            return Ok((data, lock));
+        }
+        Err(failed(EngineError::Invalid(format!("cache mount {id}: every copy is in use"))))
+    }
+
+    /// Made beside and renamed, so that nobody sees half a seed.
+    fn fill_cache(
+        &self,
+        root: &Path,
+        seed: Option<(Origin<'_, LayerHandle>, &str)>,
+        (mode, uid, gid): (u32, u32, u32),
+        place: &Path,
+    ) -> Result<(), ExecError> {
+        fs_err::create_dir_all(root).map_err(io_failed)?;
+        let made = match seed {
+            Some((origin, source)) => self.unpack_files(origin, source, place)?,
+            None => {
+                fs_err::create_dir_all(place).map_err(io_failed)?;
+                place.to_owned()
+            }
+        };
+        set_owner_and_mode(&made, mode, (uid, gid)).map_err(failed)?;
+        match fs_err::rename(&made, root.join("data")) {
+            // Another build was faster.
+            Err(_) if root.join("data").exists() => Ok(()),
+            other => other.map_err(io_failed),
+        }
+    }
+}
+
+/// Shared users hold the lock together; a locked one waits for all; a private one gives way (`None`).
+fn lock_cache(area: &Path, name: &str, sharing: Sharing) -> Result<Option<OwnedFd>, EngineError> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(area.join(format!("{name}.lock")))?;
+    let operation = match sharing {
+        Sharing::Shared => FlockOperation::LockShared,
+        Sharing::Locked => FlockOperation::LockExclusive,
+        Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+    };
+    match rustix::fs::flock(file.file(), operation) {
+        Ok(()) => Ok(Some(file.into_file().into())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(std::io::Error::from(error).into()),
+    }
+}
+
+fn write_file(path: &Path, content: &[u8], mode: u32, owner: (u32, u32)) -> Result<(), EngineError> {
+    fs_err::write(path, content)?;
+    set_owner_and_mode(path, mode, owner)
+}
+
+fn set_owner_and_mode(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), EngineError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+    Ok(fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
+}
+
+fn check_no_duplicate_root(mounts: &[BuildMount]) -> Result<(), ExecError> {
+    match mounts.iter().find(|mount| mount.target == "/") {
+        Some(_) => Err(ExecError::Worker(WorkerError::Failed("invalid mount target \"/\"".into()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,183 @@
+//! The worker: what the solver asks for, done on the store and the runtime.
+use super::BuildRequest;
+use super::cache::failed;
+use super::context::Contexts;
+use super::files::select_options;
+use super::layer::LayerHandle;
+use crate::{Engine, EngineError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use strata_build::{
+    Base, CachedLayer, CommittedLayer, Detail, ExecError, ExecOp, FileEntry, FileKind, FileOp, Layer as _, Origin,
+    Selected, Selection, Stream, Worker, WorkerError,
+};
+use strata_layer::copy::{self, CopyError, SelectedFile};
+use strata_layer::tree::SourceTree;
+use strata_layer::FileType;
+use strata_oci::{DiffId, Digest, Platform, Reference};
+use strata_store::Lease;
+
+pub(super) struct EngineWorker<'a> {
+    engine: &'a Engine,
+    request: &'a BuildRequest,
+    contexts: &'a Contexts,
+    lease: Lease,
+    cancel: &'a AtomicBool,
+}
+
+impl<'a> EngineWorker<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        request: &'a BuildRequest,
+        contexts: &'a Contexts,
+        lease: Lease,
+        cancel: &'a AtomicBool,
+    ) -> Self {
+        Self { engine, request, contexts, lease, cancel }
+    }
+
+    pub(super) fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    pub(super) fn request(&self) -> &'a BuildRequest {
+        self.request
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(super) fn cancel(&self) -> &'a AtomicBool {
+        self.cancel
+    }
+
+    fn check_cancelled(&self) -> Result<(), WorkerError> {
+        if self.cancel.load(Ordering::Relaxed) { Err(WorkerError::Cancelled) } else { Ok(()) }
+    }
+
+    /// The files of an origin.
+    pub(super) fn tree(&self, origin: Origin<'_, LayerHandle>) -> Result<Arc<dyn SourceTree>, WorkerError> {
+        match origin {
+            Origin::Context => Ok(self.contexts.main()),
+            Origin::Named(name) => self.contexts.named(name).ok_or_else(|| {
+                failed(EngineError::Invalid(format!("build context {name:?} was not given as a directory")))
+            }),
+            Origin::Layers(handles) => {
+                let layers = diff_ids(handles)?;
+                let stack = self.engine.store().layers().stack(&layers).map_err(|e| failed(EngineError::from(e)))?;
+                Ok(Arc::new(stack))
+            }
+        }
+    }
+}
+
+/// Waits for every layer and gives its DiffId.
+pub(super) fn diff_ids(handles: &[LayerHandle]) -> Result<Vec<DiffId>, WorkerError> {
+    handles.iter().map(|handle| Ok(handle.committed()?.diff_id)).collect()
+}
+
+/// A copy's error in the solver's words.
+pub(super) fn copy_failed(error: CopyError) -> WorkerError {
+    match error {
+        CopyError::NotFound(path) => WorkerError::NotFound { path: path.display().to_string() },
+        other => failed(other),
+    }
+}
+
+impl Worker for EngineWorker<'_> {
+    type Layer = LayerHandle;
+
+    fn resolve(&self, reference: &Reference, _platform: &Platform) -> Result<Base<LayerHandle>, WorkerError> {
+        let store = self.engine.store();
+        let found = store.images().lookup(reference).map_err(|error| failed(EngineError::from(error)))?;
+        // An image may also be named by its ID or the beginning of it, as `FROM 9b625cead5fc`.
+        let id = match found {
+            Some(id) => id,
+            None => store
+                .images()
+                .resolve(&reference.familiar_name())
+                .map_err(|_| failed(self.engine.not_local(&reference.familiar())))?,
+        };
+        let config = store.images().config(&id).map_err(|error| failed(EngineError::from(error)))?;
+        let layers = &config.value().rootfs.diff_ids;
+        self.lease.hold(layers).map_err(|error| failed(EngineError::from(error)))?;
+        let records = store.layers().records(layers).map_err(|error| failed(EngineError::from(error)))?;
+        let handles = records
+            .iter()
+            .map(|layer| CommittedLayer { diff_id: layer.diff_id, size: layer.content_size })
+            .map(LayerHandle::committed_as)
+            .collect();
+        Ok(Base { image_id: id, config, layers: handles })
+    }
+
+    fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<LayerHandle>>, WorkerError> {
+        let ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+        let missing = self.lease.hold(&ids).map_err(|error| failed(EngineError::from(error)))?;
+        let handle = |layer: &CachedLayer| {
+            LayerHandle::committed_as(CommittedLayer { diff_id: layer.diff_id, size: layer.size })
+        };
+        Ok(missing.is_empty().then(|| layers.iter().map(handle).collect()))
+    }
+
+    fn select(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        selection: &Selection,
+        detail: Detail,
+    ) -> Result<Selected, WorkerError> {
+        self.check_cancelled()?;
+        let tree = self.tree(origin)?;
+        let options = select_options(selection, false).map_err(failed)?;
+        let found = copy::Selection::new(tree, &selection.paths, options).map_err(copy_failed)?;
+        let digest = Digest::from_bytes(found.digest().map_err(copy_failed)?.0);
+        let files = match detail {
+            Detail::Digest => Vec::new(),
+            Detail::Files => found.files().map_err(copy_failed)?.iter().map(file_entry).collect(),
+        };
+        Ok(Selected { digest, files })
+    }
+
+    fn copy(
+        &self,
+        parents: &[LayerHandle],
+        origin: Origin<'_, LayerHandle>,
+        op: &FileOp,
+    ) -> Result<LayerHandle, WorkerError> {
+        self.check_cancelled()?;
+        self.make_files(parents, origin, op)
+    }
+
+    fn exec(
+        &self,
+        parents: &[LayerHandle],
+        inputs: &[Origin<'_, LayerHandle>],
+        op: &ExecOp,
+        output: &(dyn Fn(Stream, &[u8]) + Sync),
+    ) -> Result<LayerHandle, ExecError> {
+        self.check_cancelled()?;
+        self.run_process(parents, inputs, op, output)
+    }
+}
+
+fn file_entry(file: &SelectedFile) -> FileEntry {
+    let metadata = &file.metadata;
+    FileEntry {
+        path: String::from_utf8_lossy(&file.path).into_owned(),
+        kind: match metadata.file_type {
+            FileType::Regular => FileKind::File,
+            FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Symlink,
+            _ => FileKind::Special,
+        },
+        mode: u32::from(metadata.mode),
+        uid: metadata.uid,
+        gid: metadata.gid,
+        size: metadata.size,
+        content: match file.digest {
+            // Eight bytes tell two versions of a file apart; the whole digests are in the key.
+            Some(digest) => hex::encode(&digest.0[..8]),
+            None => String::from_utf8_lossy(&file.link).into_owned(),
+        },
+    }
+}
