@@ -52,9 +52,9 @@ impl Engine {
         }
         let probed = mount::probe(self.store.root());
         let mode = match probed.kind {
-            mount::LayerKind::Erofs => LayerMode::Erofs,
-            mount::LayerKind::ErofsLoop => LayerMode::ErofsLoop,
-            mount::LayerKind::Tree => LayerMode::Tree,
+            mount::ProbeKind::Erofs => LayerMode::Erofs,
+            mount::ProbeKind::ErofsLoop => LayerMode::ErofsLoop,
+            mount::ProbeKind::Tree => LayerMode::Tree,
         };
         Ok(self.store.layers().set_layer_mode(mode, &probed.reason)?)
     }

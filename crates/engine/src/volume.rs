@@ -3,6 +3,7 @@ use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use strata_store::{NewVolume, Prune, StoreError, VolumeRecord};
 
 /// A volume.
 #[derive(Clone, Debug)]
@@ -21,29 +22,45 @@ pub struct VolumeSummary {
     pub containers: Vec<String>,
 }
 
+impl From<VolumeRecord> for VolumeSummary {
+    fn from(record: VolumeRecord) -> Self {
+        let VolumeRecord { name, anonymous, labels, created, mountpoint, containers } = record;
+        Self { name, created, mountpoint, labels, anonymous, containers }
+    }
+}
+
 impl Engine {
     /// All volumes by name.
     pub fn volumes(&self) -> Result<Vec<VolumeSummary>, EngineError> {
-        todo!()
+        Ok(self.store().volumes().list()?.into_iter().map(VolumeSummary::from).collect())
     }
+
     /// Makes a volume (an existing one is left as it is); gives its name (64 hex digits when none is asked).
-    pub fn create_volume(&self, _name: Option<&str>, _labels: &[(String, String)]) -> Result<String, EngineError> {
-        todo!()
+    pub fn create_volume(&self, name: Option<&str>, labels: &[(String, String)]) -> Result<String, EngineError> {
+        let labels = labels.iter().cloned().collect();
+        let (volume, _) = self.store().volumes().create(NewVolume { name: name.map(str::to_owned), labels })?;
+        Ok(volume.name)
     }
+
     /// One volume.
-    pub fn volume(&self, _name: &str) -> Result<VolumeSummary, EngineError> {
-        todo!()
+    pub fn volume(&self, name: &str) -> Result<VolumeSummary, EngineError> {
+        Ok(self.store().volumes().get(name)?.into())
     }
+
     /// Removes it with its files; `get X: no such volume`, `volume is in use - [id]`.
-    pub fn remove_volume(&self, _name: &str, _force: bool) -> Result<(), EngineError> {
-        todo!()
+    pub fn remove_volume(&self, name: &str, force: bool) -> Result<(), EngineError> {
+        match self.store().volumes().remove(name) {
+            Err(StoreError::NoSuchVolume(_)) if force => Ok(()),
+            other => Ok(other?),
+        }
     }
+
     /// Removes unused volumes (`all`: named ones too): names and bytes given back.
-    pub fn prune_volumes(&self, _all: bool) -> Result<(Vec<String>, u64), EngineError> {
-        todo!()
-    }
-    /// Bytes of files in a volume.
-    pub fn volume_size(&self, _name: &str) -> Result<u64, EngineError> {
-        todo!()
+    pub fn prune_volumes(&self, all: bool) -> Result<(Vec<String>, u64), EngineError> {
+        let sizes: BTreeMap<String, u64> =
+            self.store().usage()?.volumes.into_iter().map(|volume| (volume.name, volume.size)).collect();
+        let names = self.store().volumes().prune(&Prune { all, ..Default::default() })?;
+        let reclaimed = names.iter().filter_map(|name| sizes.get(name)).sum();
+        Ok((names, reclaimed))
     }
 }
