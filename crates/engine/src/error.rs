@@ -49,6 +49,9 @@ pub enum EngineError {
     /// A build failed.
     #[error(transparent)]
     Build(#[from] strata_build::BuildError),
+    /// A build context cannot be used.
+    #[error(transparent)]
+    Context(#[from] crate::build::ContextError),
     /// The Dockerfile cannot be parsed.
     #[error(transparent)]
     Parse(#[from] strata_dockerfile::ParseError),

@@ -2,9 +2,9 @@
 use crate::EngineError;
 use std::path::{Path, PathBuf};
 use strata_runtime::mount;
-use strata_store::{Access, GcOptions, Store, StoreOptions};
+use strata_store::{GcOptions, Store, StoreOptions};
 
-pub use strata_store::LayerMode;
+pub use strata_store::{Access, LayerMode};
 
 /// Where the engine keeps things.
 #[derive(Clone, Debug)]
@@ -65,6 +65,14 @@ impl Engine {
         let mounts = self.store.layers().mounts(layers)?;
         mount::mount_layers(&mounts).map_err(EngineError::runtime)?;
         Ok(mounts.into_iter().map(|mount| mount.target).collect())
+    }
+
+    /// The error for an image that is not here, with local names that look like it.
+    pub(crate) fn not_local(&self, name: &str) -> EngineError {
+        let images = self.store().images().list().unwrap_or_default();
+        let names: Vec<String> = images.iter().flat_map(|image| image.tags.iter().map(|tag| tag.familiar())).collect();
+        let near = strata_dockerfile::nearest(name, names.iter().map(String::as_str), true);
+        EngineError::ImageNotLocal { name: name.to_owned(), near: near.into_iter().collect() }
     }
 
     /// Deletes layers that nothing names any more, unmounting them first; bytes given back.

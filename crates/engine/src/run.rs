@@ -136,3 +136,7 @@ impl Engine {
         todo!()
     }
 }
+
+pub(crate) fn helper_main() -> Option<u8> {
+    None
+}

@@ -158,7 +158,7 @@ impl Engine {
     pub fn fsck(&self) -> Result<FsckSummary, EngineError> {
         let report = self.store().fsck()?;
         Ok(FsckSummary {
-            checked: report.checked(),
+            checked: report.checked,
             problems: report.problems.iter().map(ToString::to_string).collect(),
         })
     }
@@ -171,7 +171,7 @@ impl Engine {
         let root = self.store().root().to_owned();
         let run_dir = self.store().run_dir().to_owned();
         for mounted in mount::mounts_below(&root).map_err(EngineError::runtime)? {
-            mount::unmount_layer(&mounted.path).map_err(EngineError::runtime)?;
+            mount::unmount_layer(&mounted.target).map_err(EngineError::runtime)?;
         }
         let bridge = self.bridge_config();
         self.store().empty_trash();
@@ -203,7 +203,7 @@ fn cache_usage(usage: &strata_store::CacheUsage) -> CacheUsage {
     CacheUsage {
         id: hex::encode(&record.key[..6]),
         kind: "regular".to_owned(),
-        description: parsed.map(|parsed| parsed.place.instruction).unwrap_or_default(),
+        description: parsed.and_then(|parsed| parsed.place).map(|place| place.instruction).unwrap_or_default(),
         size: own.unwrap_or(usage.size),
         created: record.created,
         last_used: (record.uses > 0).then_some(record.last_used),

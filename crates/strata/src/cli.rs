@@ -5,7 +5,7 @@ use crate::failure::{Failure, Outcome};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
-use strata_engine::{Engine, EngineOptions, LayerMode};
+use strata_engine::{Access, Engine, EngineOptions, LayerMode};
 
 /// Builds, stores, shows, moves and runs layered container images.
 #[derive(Parser, Debug)]
@@ -35,6 +35,15 @@ pub(crate) struct Global {
 impl Global {
     /// Opens the store.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        self.open(Access::Full)
+    }
+
+    /// Opens the store to look at it only: nothing is tidied up.
+    pub(crate) fn look(&self) -> Result<Engine, Failure> {
+        self.open(Access::Look)
+    }
+
+    fn open(&self, access: Access) -> Result<Engine, Failure> {
         let defaults = default_directories();
         let run_dir = match (&self.run_dir, &self.root) {
             (Some(dir), _) => dir.clone(),
@@ -43,7 +52,7 @@ impl Global {
             (None, None) => defaults.1,
         };
         let root = self.root.clone().unwrap_or(defaults.0);
-        Ok(Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers })?)
+        Ok(Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers, access })?)
     }
 }
 

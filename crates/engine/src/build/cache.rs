@@ -35,11 +35,7 @@ impl CacheIndex for StoreCache<'_> {
             CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
             CacheResult::Selection(_) => Vec::new(),
         };
-        let place = &record.place;
-        let slot = match record.result {
-            CacheResult::Layers(_) => slot(&place.scope, &place.stage),
-            CacheResult::Selection(_) => String::new(),
-        };
+        let slot = record.place.as_ref().map_or_else(String::new, |place| slot(&place.scope, &place.stage));
         match self.store.cache().put(key.as_bytes(), &slot, &value, &layers) {
             // A base layer that another process removed meanwhile: the build goes on, uncached.
             Err(StoreError::MissingLayer(_)) | Ok(()) => Ok(()),
@@ -52,15 +48,19 @@ impl CacheIndex for StoreCache<'_> {
         let found = self.store.cache().nearest(&slot(scope, stage), ENOUGH).map_err(failed)?;
         let mut newest: Vec<CacheRecord> = Vec::new();
         for record in found.iter().filter_map(|found| serde_json::from_str::<CacheRecord>(&found.value).ok()) {
-            if newest.iter().all(|have| have.place.position != record.place.position) {
+            if newest.iter().all(|have| position(have) != position(&record)) {
                 newest.push(record);
             }
         }
-        newest.sort_by_key(|record| record.place.position);
+        newest.sort_by_key(position);
         Ok(newest)
     }
 }
 
 fn slot(scope: &str, stage: &str) -> String {
     format!("{scope}\n{stage}")
+}
+
+fn position(record: &CacheRecord) -> Option<u32> {
+    record.place.as_ref().map(|place| place.position)
 }

@@ -117,7 +117,7 @@ fn ignore_filter(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Filter
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        let ignore = Ignore::parse(&String::from_utf8_lossy(&text))
+        let ignore = Ignore::parse(&text)
             .map_err(|source| ContextError::Ignore { path, source })?;
         return Ok(Some(filter(ignore)));
     }

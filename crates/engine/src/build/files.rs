@@ -112,6 +112,7 @@ impl EngineWorker<'_> {
             wildcards: !is_inline,
             parents: op.parents && !is_inline,
             exclude: op.exclude.clone(),
+            remote: Vec::new(),
         };
         let options = select_options(&selection, op.unpack && !is_inline).map_err(super::cache::failed)?;
         copy::Selection::new(tree, &[path], options).map_err(copy_failed)

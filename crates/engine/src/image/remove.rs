@@ -47,9 +47,9 @@ impl Engine {
     pub fn prune_images(&self, all: bool, filters: &[(String, String)]) -> Result<Pruned, EngineError> {
         let mut prune = Prune { all, ..Default::default() };
         for (key, value) in filters {
-            let label = |negate| {
+            let label = |negated| {
                 let (key, value) = value.split_once('=').map_or((value.as_str(), None), |(k, v)| (k, Some(v)));
-                LabelFilter { key: key.to_owned(), value: value.map(str::to_owned), negate }
+                LabelFilter { key: key.to_owned(), value: value.map(str::to_owned), negated }
             };
             match key.as_str() {
                 "until" => prune.until = Some(until(value)?),

@@ -85,7 +85,7 @@ const CACHE: Columns = Columns {
 
 impl Df {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let usage = global.engine()?.disk_usage()?;
+        let usage = global.look()?.disk_usage()?;
         let mut text = if self.verbose {
             verbose(&usage, now())?
         } else {
@@ -123,20 +123,13 @@ fn summary(usage: &DiskUsage) -> Vec<Row> {
     };
     let images = &usage.images;
     let active = images.iter().filter(|image| image.containers > 0);
-    // What images in use hold stays: their own bytes, and everything that any two images share.
-    let kept: u64 = active.clone().map(|image| image.size - image.shared_size).sum();
-    let shared = if active.clone().count() == 0 { 0 } else { usage.layers_size - images.iter().map(|i| i.size - i.shared_size).sum::<u64>().min(usage.layers_size) };
-    let free = usage.layers_size.saturating_sub(kept + shared);
     let running = |state: &ContainerState| matches!(state, ContainerState::Running { .. });
     let containers: u64 = usage.containers.iter().map(|(_, own, _)| own).sum();
     let stopped: u64 = usage.containers.iter().filter(|(c, ..)| !running(&c.state)).map(|(_, own, _)| own).sum();
     let volumes: u64 = usage.volumes.iter().map(|(_, size)| size).sum();
     let unused = usage.volumes.iter().filter(|(volume, _)| volume.containers.is_empty());
-    let cache: u64 = usage.cache.iter().filter(|record| !record.shared).map(|record| record.size).sum();
-    let cache_free: u64 =
-        usage.cache.iter().filter(|record| !record.shared && !record.in_use).map(|record| record.size).sum();
     vec![
-        row("Images", images.len(), active.count(), usage.layers_size, reclaimable(free, usage.layers_size)),
+        row("Images", images.len(), active.count(), usage.layers_size, reclaimable(usage.reclaimable_layers, usage.layers_size)),
         row(
             "Containers",
             usage.containers.len(),
@@ -155,8 +148,8 @@ fn summary(usage: &DiskUsage) -> Vec<Row> {
             "Build Cache",
             usage.cache.len(),
             usage.cache.iter().filter(|record| record.in_use).count(),
-            cache,
-            units::size(cache_free),
+            usage.cache_only_size,
+            units::size(usage.cache_only_size),
         ),
     ]
 }
@@ -199,13 +192,12 @@ fn verbose(usage: &DiskUsage, now: Timestamp) -> Result<String, crate::failure::
             ])
         })
         .collect();
-    let cache_size: u64 = usage.cache.iter().filter(|record| !record.shared).map(|record| record.size).sum();
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
         IMAGES.render(None, &images)?,
         CONTAINERS.render(None, &containers)?,
         VOLUMES.render(None, &volumes)?,
-        units::size(cache_size),
+        units::size(usage.cache_only_size),
         CACHE.render(None, &cache)?,
     ))
 }

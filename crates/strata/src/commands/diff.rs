@@ -19,7 +19,7 @@ impl Diff {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         exactly("diff", &self.container, 1)?;
         let mut text = Vec::new();
-        for change in global.engine()?.diff(&self.container[0])? {
+        for change in global.look()?.diff(&self.container[0])? {
             text.push(match change.kind {
                 ChangeKind::Added => b'A',
                 ChangeKind::Changed => b'C',

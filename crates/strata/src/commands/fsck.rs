@@ -14,22 +14,16 @@ pub(crate) struct Fsck {
 
 impl Fsck {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let quiet = self.quiet;
-        let mut checked = 0;
-        let damage = global.engine()?.fsck(&mut |line| {
-            checked += 1;
-            if !quiet {
-                // A closed pipe shows when the result is printed.
-                let _ = emit(&format!("ok  {line}\n"));
-            }
-        })?;
-        for line in &damage {
-            emit(&format!("BAD {line}\n"))?;
+        let found = global.engine()?.fsck()?;
+        for problem in &found.problems {
+            emit(&format!("{problem}\n"))?;
         }
-        match damage.len() {
-            0 => Ok(0),
-            1 => Err(Failure::new(format!("1 damaged object, {checked} sound; remove the images that use it and load them again"))),
-            n => Err(Failure::new(format!("{n} damaged objects, {checked} sound; remove the images that use them and load them again"))),
+        match found.problems.len() {
+            0 if self.quiet => Ok(0),
+            0 => emit(&format!("{} layers and blobs checked, all sound\n", found.checked)).map(|()| 0),
+            n => Err(Failure::new(format!(
+                "{n} problems; remove the images that use a damaged layer and load, import or build them again"
+            ))),
         }
     }
 }

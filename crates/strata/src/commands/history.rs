@@ -47,7 +47,7 @@ const HEADERS: &[(&str, &str)] = &[
 impl History {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         exactly("history", &self.image, 1)?;
-        let rows = global.engine()?.history(&self.image[0])?;
+        let rows = global.look()?.history(&self.image[0])?;
         let now = crate::cli::now();
         let rows: Vec<Row> = rows.iter().map(|row| self.row(row, now)).collect();
         let created = if self.human { "CreatedSince" } else { "CreatedAt" };

@@ -54,7 +54,7 @@ const HEADERS: &[(&str, &str)] = &[
 
 impl Images {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let images = global.engine()?.images(&self.request()?)?;
+        let images = global.look()?.images(&self.request()?)?;
         let now = crate::cli::now();
         let rows: Vec<Row> = images.iter().flat_map(|image| self.rows(image, now)).collect();
         let columns = Columns {

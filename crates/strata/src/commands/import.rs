@@ -34,8 +34,13 @@ impl Import {
         };
         let input: Box<dyn Read + Send> =
             if source == "-" { Box::new(std::io::stdin()) } else { Box::new(fs_err::File::open(source)?.into_file()) };
-        let request =
-            ImportRequest { reference, changes: self.change, message: self.message, platform: self.platform };
+        let request = ImportRequest {
+            reference,
+            changes: self.change,
+            message: self.message,
+            platform: self.platform,
+            source: source.clone(),
+        };
         let id = global.engine()?.import(input, &request)?;
         emit(&format!("{id}\n"))?;
         Ok(0)

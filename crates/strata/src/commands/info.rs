@@ -17,7 +17,7 @@ pub(crate) struct Info {
 
 impl Info {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let info = global.engine()?.info()?;
+        let info = global.look()?.info()?;
         match self.format.as_deref() {
             None => emit(&text(&info))?,
             Some("json") => emit(&format!("{}\n", document(&info)))?,

@@ -54,7 +54,7 @@ pub(crate) struct InspectContainer {
 impl Inspect {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         at_least("inspect", &self.names, 1)?;
-        let engine = global.engine()?;
+        let engine = global.look()?;
         let kind = self.r#type.as_deref();
         let find = |name: &str| match kind {
             None => any(&engine, name, self.size),
@@ -70,7 +70,7 @@ impl Inspect {
 impl InspectImage {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         at_least("image inspect", &self.names, 1)?;
-        let engine = global.engine()?;
+        let engine = global.look()?;
         show(self.format.as_deref(), &self.names, |name| image(&engine, name))
     }
 }
@@ -78,7 +78,7 @@ impl InspectImage {
 impl InspectContainer {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         at_least("container inspect", &self.names, 1)?;
-        let engine = global.engine()?;
+        let engine = global.look()?;
         show(self.format.as_deref(), &self.names, |name| container(&engine, name, self.size))
     }
 }

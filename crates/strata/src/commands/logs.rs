@@ -50,7 +50,7 @@ impl Logs {
             until: time(&self.until)?,
         };
         // Not locked for the whole time: with -f this runs for as long as the container.
-        global.engine()?.logs(&self.container[0], &request, &mut std::io::stdout(), &mut std::io::stderr())?;
+        global.look()?.logs(&self.container[0], &request, &mut std::io::stdout(), &mut std::io::stderr())?;
         Ok(0)
     }
 }

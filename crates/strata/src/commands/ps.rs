@@ -63,7 +63,7 @@ const WITH_SIZE: &str =
 
 impl Ps {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let engine = global.engine()?;
+        let engine = global.look()?;
         let last = self.last.or(self.latest.then_some(1));
         let request = ContainerFilter { all: self.all, last, filters: self.filter.clone() };
         let now = crate::cli::now();

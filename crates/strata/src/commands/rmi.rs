@@ -43,7 +43,7 @@ pub(crate) fn report(removed: &[Removed]) -> String {
     removed
         .iter()
         .map(|line| match line {
-            Removed::Untagged(reference) => format!("Untagged: {}\n", reference.familiar()),
+            Removed::Untagged(name) => format!("Untagged: {name}\n"),
             Removed::Image(id) => format!("Deleted: {id}\n"),
             Removed::Layer(id) => format!("Deleted: {id}\n"),
         })

@@ -4,7 +4,9 @@ use super::arguments::at_least;
 use crate::cli::Global;
 use crate::failure::{Failure, Outcome};
 use clap::Args;
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Save images to a tar archive that is both a Docker archive and an OCI layout.
@@ -29,7 +31,7 @@ impl Save {
                     "cowardly refusing to save to a terminal: use the -o flag or redirect standard output",
                 ));
             }
-            None => engine.save(&self.images, &mut std::io::stdout().lock())?,
+            None => engine.save(&self.images, &File::from(std::io::stdout().as_fd().try_clone_to_owned()?))?,
         }
         Ok(0)
     }
@@ -39,16 +41,14 @@ impl Save {
         let mut name = path.file_name().ok_or_else(|| Failure::new("the output is a directory"))?.to_owned();
         if path.exists() && !path.is_file() {
             // A FIFO or a device (`-o /dev/stdout`) is written straight.
-            let mut file = fs_err::OpenOptions::new().write(true).open(path)?;
-            return Ok(engine.save(&self.images, &mut file)?);
+            let file = fs_err::OpenOptions::new().write(true).open(path)?;
+            return Ok(engine.save(&self.images, file.file())?);
         }
         name.push(format!(".tmp{}", std::process::id()));
         let temporary = path.with_file_name(name);
-        let mut file = fs_err::File::create(&temporary)?;
-        let outcome = engine.save(&self.images, &mut file).map_err(Failure::from).and_then(|()| {
-            file.flush()?;
-            Ok(fs_err::rename(&temporary, path)?)
-        });
+        let file = fs_err::File::create(&temporary)?;
+        let saved = engine.save(&self.images, file.file()).map_err(Failure::from);
+        let outcome = saved.and_then(|()| Ok(fs_err::rename(&temporary, path)?));
         if outcome.is_err() {
             let _ = fs_err::remove_file(&temporary);
         }
