@@ -6,7 +6,7 @@ use fs_err as fs;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// A directory of one operation in progress. Held by `flock` until dropped, then removed with all it holds.
@@ -20,7 +20,11 @@ impl Staging {
     pub(crate) fn new(root: &Root) -> Result<Self, StoreError> {
         loop {
             let path = root.ingest().join(random_name());
-            crate::root::create_directory(&path, 0o700)?;
+            // The mode comes with the directory: a sweep may take it away before it is locked.
+            if let Err(error) = std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                let text = format!("create directory {}: {error}", path.display());
+                return Err(std::io::Error::new(error.kind(), text).into());
+            }
             if let Some(lock) = claim(&path)? {
                 return Ok(Self { path, _lock: lock });
             }

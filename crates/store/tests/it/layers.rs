@@ -35,7 +35,7 @@ fn an_ingest_without_commit_leaves_nothing() {
     let store = TestStore::new();
     let lease = store.leases().acquire().unwrap();
     let ingest = store.layers().begin(&lease).unwrap();
-    build(ingest.tar_file().unwrap(), &[("a", b"b")]);
+    build(ingest.tar_file().unwrap(), &[("a", b"b")]).unwrap();
     assert!(ingest.path().join("layer").exists());
     drop(ingest);
     drop(lease);
@@ -48,7 +48,7 @@ fn a_wrong_length_is_refused() {
     let store = TestStore::new();
     let lease = store.leases().acquire().unwrap();
     let ingest = store.layers().begin(&lease).unwrap();
-    let (mut info, contents) = build(ingest.tar_file().unwrap(), &[("a", b"b")]);
+    let (mut info, contents) = build(ingest.tar_file().unwrap(), &[("a", b"b")]).unwrap();
     info.tar_length += 512;
     let error = ingest.commit(info, &contents, &[]).unwrap_err();
     assert!(matches!(error, StoreError::IngestLength { .. }), "{error}");

@@ -23,7 +23,9 @@ fn conflict(result: Result<Vec<Removed>, StoreError>) -> RemoveConflict {
 
 fn tagged(store: &TestStore, content: &str, tags: &[&str]) -> ImageId {
     let id = store.image(&[content]);
-    tags.iter().for_each(|tag| drop(store.images().tag(&reference(tag), &id).unwrap()));
+    for tag in tags {
+        store.images().tag(&reference(tag), &id).unwrap();
+    }
     id
 }
 

@@ -1,6 +1,6 @@
 //! A store in a temporary directory, and small layers and images in it.
 use std::path::Path;
-use strata_layer::{Contents, FileType, LayerBuilder, LayerInfo, Metadata};
+use strata_layer::{Contents, FileType, LayerBuilder, LayerError, LayerInfo, Metadata};
 use strata_oci::{DiffId, ImageConfig, ImageId, Raw, Reference};
 use strata_store::{
     Access, GcOptions, GcReport, LayerMode, LayerRecord, Lease, Store, StoreError, StoreOptions,
@@ -78,13 +78,20 @@ pub(crate) fn metadata(file_type: FileType, mode: u16, size: u64) -> Metadata {
     }
 }
 
-pub(crate) fn build<W: std::io::Write>(out: W, files: &[(&str, &[u8])]) -> (LayerInfo, Contents) {
+pub(crate) fn build<W: std::io::Write>(
+    out: W,
+    files: &[(&str, &[u8])],
+) -> std::io::Result<(LayerInfo, Contents)> {
+    let io = |error| match error {
+        LayerError::Io(error) => error,
+        other => std::io::Error::other(other),
+    };
     let mut builder = LayerBuilder::new(out);
     for (path, content) in files {
-        builder.add_file(path.as_bytes(), &file(content.len()), &mut &content[..], None).unwrap();
+        builder.add_file(path.as_bytes(), &file(content.len()), &mut &content[..], None).map_err(io)?;
     }
-    let (_, info, contents) = builder.finish().unwrap();
-    (info, contents)
+    let (_, info, contents) = builder.finish().map_err(io)?;
+    Ok((info, contents))
 }
 
 pub(crate) fn add_layer(
@@ -94,7 +101,7 @@ pub(crate) fn add_layer(
     below: &[DiffId],
 ) -> Result<LayerRecord, StoreError> {
     let ingest = store.layers().begin(lease)?;
-    let (info, contents) = build(ingest.tar_file()?, files);
+    let (info, contents) = build(ingest.tar_file()?, files)?;
     ingest.commit(info, &contents, below)
 }
 
