@@ -1,8 +1,9 @@
 //! Blobs by digest: configs and manifests (kept), compressed layers (a cache that may be evicted).
-use crate::db::{Bytes32, Db, Time, now};
-use crate::root::{Root, sync_directory};
-use crate::staging::{Hold, Staging, hold};
-use crate::trash::{Trash, bury, doom, spare};
+use crate::core::Core;
+use crate::db::{Bytes32, Time, now};
+use crate::root::sync_directory;
+use crate::staging::Staging;
+use crate::trash::{bury, doom, spare};
 use crate::{Lease, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -15,9 +16,7 @@ use strata_oci::{DiffId, Digest};
 /// The blobs of the store.
 #[derive(Clone, Debug)]
 pub struct Blobs {
-    root: Arc<Root>,
-    db: Arc<Db>,
-    trash: Arc<Trash>,
+    core: Arc<Core>,
 }
 
 /// What a blob is, and so how long it stays.
@@ -87,13 +86,13 @@ pub struct BlobWriter {
 }
 
 impl Blobs {
-    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, trash: Arc<Trash>) -> Self {
-        Self { root, db, trash }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Starts a blob. `lease` keeps it once it is committed.
     pub fn begin(&self, lease: &Lease) -> Result<BlobWriter, StoreError> {
-        let staging = Staging::new(&self.root)?;
+        let staging = Staging::new(&self.core.root)?;
         let file = fs::File::create(staging.join("blob"))?;
         Ok(BlobWriter {
             blobs: self.clone(),
@@ -125,7 +124,7 @@ impl Blobs {
 
     /// What is recorded of a blob; `None` when it is not here.
     pub fn info(&self, digest: &Digest) -> Result<Option<BlobInfo>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement =
                 tx.prepare_cached("SELECT digest, length, kind, last_used FROM blobs WHERE digest = ?1")?;
             Ok(statement.query_row([Bytes32::from(digest)], blob_from_row).optional()?)
@@ -134,7 +133,7 @@ impl Blobs {
 
     /// All blobs.
     pub fn list(&self) -> Result<Vec<BlobInfo>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached("SELECT digest, length, kind, last_used FROM blobs")?;
             Ok(statement.query_map([], blob_from_row)?.collect::<Result<_, _>>()?)
         })
@@ -143,7 +142,7 @@ impl Blobs {
     /// Opens a blob for streaming. Its length is compared with the record, its bytes are not hashed.
     pub fn open(&self, digest: &Digest) -> Result<fs::File, StoreError> {
         let info = self.info(digest)?.ok_or(StoreError::MissingBlob(*digest))?;
-        let path = self.root.blob(digest);
+        let path = self.core.root.blob(digest);
         let damaged = |what| StoreError::DamagedBlob { digest: *digest, what };
         let file = match fs::File::open(&path) {
             Ok(file) => file,
@@ -185,7 +184,7 @@ impl Blobs {
     /// Deletes compressed layers, least recently used first, until at most `keep` bytes of them are left.
     /// Returns the bytes freed.
     pub fn evict(&self, keep: u64) -> Result<u64, StoreError> {
-        let freed = self.db.write_durably(|tx| {
+        let freed = self.core.db.write_durably(|tx| {
             let mut layers: Vec<BlobInfo> = tx
                 .prepare_cached(
                     "SELECT digest, length, kind, last_used FROM blobs b WHERE kind = 'layer'
@@ -208,12 +207,12 @@ impl Blobs {
 
     /// Takes the files of forgotten blobs (and whatever else is doomed) away.
     pub(crate) fn bury(&self) -> Result<(), StoreError> {
-        bury(&self.root, &self.db, &self.trash).map(drop)
+        bury(&self.core).map(drop)
     }
 
     /// Remembers that `repository` holds `digest` as a compressed form of a layer.
     pub fn remember_remote(&self, layer: &DiffId, remote: &RemoteBlob) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let mut statement =
                 tx.prepare_cached("INSERT OR REPLACE INTO remote_blobs VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
             let (digest, seen) = (Bytes32::from(&remote.digest), now());
@@ -232,7 +231,7 @@ impl Blobs {
 
     /// Every compressed form seen of a layer, latest first.
     pub fn remotes(&self, layer: &DiffId) -> Result<Vec<RemoteBlob>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(
                 "SELECT digest, length, media_type, repository FROM remote_blobs WHERE diff_id = ?1 ORDER BY seen DESC",
             )?;
@@ -250,7 +249,7 @@ impl Blobs {
 
     /// The layer that a compressed blob was once seen to inflate to.
     pub fn layer_of(&self, compressed: &Digest) -> Result<Option<DiffId>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement =
                 tx.prepare_cached("SELECT diff_id FROM remote_blobs WHERE digest = ?1 LIMIT 1")?;
             let found: Option<Bytes32> =
@@ -267,21 +266,22 @@ impl Blobs {
         also: impl FnOnce(&Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let digest = Digest::of(bytes);
-        let staging = Staging::new(&self.root)?;
+        let staging = Staging::new(&self.core.root)?;
         let staged = staging.join("blob");
-        let path = self.root.blob(&digest);
-        let _held = hold(&self.root, Hold::Publish)?;
-        let here = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
-        if !here {
-            let mut file = fs::File::create(&staged)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&staged, &path)?;
-            sync_directory(&self.root.blobs())?;
-        }
-        self.db.write(|tx| {
-            record(tx, &digest, bytes.len() as u64, kind)?;
-            also(tx)
+        let path = self.core.root.blob(&digest);
+        self.core.publish(|| {
+            let here = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+            if !here {
+                let mut file = fs::File::create(&staged)?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                fs::rename(&staged, &path)?;
+                sync_directory(&self.core.root.blobs())?;
+            }
+            self.core.db.write(|tx| {
+                record(tx, &digest, bytes.len() as u64, kind)?;
+                also(tx)
+            })
         })
     }
 }
@@ -299,13 +299,14 @@ impl BlobWriter {
             return Err(StoreError::DigestMismatch { expected: *expected, actual });
         }
         self.file.sync_all()?;
-        let blobs = &self.blobs;
-        let _held = hold(&blobs.root, Hold::Publish)?;
-        fs::rename(self.staging.join("blob"), blobs.root.blob(&actual))?;
-        sync_directory(&blobs.root.blobs())?;
-        blobs.db.write(|tx| {
-            self.lease.hold_blob(tx, Bytes32::from(&actual))?;
-            record(tx, &actual, self.length, kind)
+        let core = &self.blobs.core;
+        core.publish(|| {
+            fs::rename(self.staging.join("blob"), core.root.blob(&actual))?;
+            sync_directory(&core.root.blobs())?;
+            core.db.write(|tx| {
+                self.lease.hold_blob(tx, Bytes32::from(&actual))?;
+                record(tx, &actual, self.length, kind)
+            })
         })?;
         Ok(BlobInfo { digest: actual, length: self.length, kind, last_used: now().0 })
     }

@@ -1,7 +1,8 @@
 //! The build cache: which key gave which result.
 use crate::StoreError;
+use crate::core::Core;
 use crate::db::Bytes32;
-use crate::db::{Db, Time, now};
+use crate::db::{Time, now};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub type CacheKey = [u8; 32];
 /// The build cache's records.
 #[derive(Clone, Debug)]
 pub struct CacheIndex {
-    db: Arc<Db>,
+    core: Arc<Core>,
 }
 
 /// One record.
@@ -60,13 +61,13 @@ pub struct CachePrune {
 const COLUMNS: &str = "key, slot, value, created, last_used, uses";
 
 impl CacheIndex {
-    pub(crate) fn new(db: Arc<Db>) -> Self {
-        Self { db }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Records a result. Its layers must be here; an older record of the key is replaced.
     pub fn put(&self, key: &CacheKey, slot: &str, value: &str, layers: &[DiffId]) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             tx.prepare_cached("DELETE FROM cache WHERE key = ?1")?.execute([Bytes32(*key)])?;
             tx.prepare_cached("INSERT INTO cache VALUES(?1, ?2, ?3, ?4, ?4, 0)")?.execute(params![
                 Bytes32(*key),
@@ -87,7 +88,7 @@ impl CacheIndex {
 
     /// The record of a key. Does not count as use: see [`Self::touch`].
     pub fn get(&self, key: &CacheKey) -> Result<Option<CacheRecord>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let query = format!("SELECT {COLUMNS} FROM cache WHERE key = ?1");
             let record = tx.prepare_cached(&query)?.query_row([Bytes32(*key)], from_row).optional()?;
             record.map(|record| with_layers(tx, record)).transpose()
@@ -97,7 +98,7 @@ impl CacheIndex {
     /// Earlier runs of a step, last used first.
     pub fn nearest(&self, slot: &str, limit: usize) -> Result<Vec<CacheRecord>, StoreError> {
         let query = format!("SELECT {COLUMNS} FROM cache WHERE slot = ?1 ORDER BY last_used DESC LIMIT ?2");
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(&query)?;
             let records = statement.query_map(params![slot, limit], from_row)?;
             records.map(|record| with_layers(tx, record?)).collect()
@@ -111,7 +112,7 @@ impl CacheIndex {
             "SELECT {COLUMNS}, max(created) FROM cache WHERE slot >= ?1 AND slot < ?1 || char(0x10FFFF)
              GROUP BY slot ORDER BY slot"
         );
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(&query)?;
             let records = statement.query_map([prefix], from_row)?;
             records.map(|record| with_layers(tx, record?)).collect()
@@ -123,7 +124,7 @@ impl CacheIndex {
         if keys.is_empty() {
             return Ok(());
         }
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let mut statement =
                 tx.prepare_cached("UPDATE cache SET last_used = ?2, uses = uses + 1 WHERE key = ?1")?;
             for key in keys {
@@ -135,17 +136,17 @@ impl CacheIndex {
 
     /// All records with their sizes, least recently used first.
     pub fn list(&self) -> Result<Vec<CacheUsage>, StoreError> {
-        self.db.read(list)
+        self.core.db.read(list)
     }
 
     /// Removes a record. Its layers' data stay until [`crate::Store::gc`]. False when it was not there.
     pub fn remove(&self, key: &CacheKey) -> Result<bool, StoreError> {
-        self.db.write(|tx| remove(tx, key))
+        self.core.db.write(|tx| remove(tx, key))
     }
 
     /// Removes records, least recently used first. Returns them; the layers' data stay until [`crate::Store::gc`].
     pub fn prune(&self, prune: CachePrune) -> Result<Vec<CacheUsage>, StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let mut removed = Vec::new();
             for usage in list(tx)? {
                 let unused = prune.unused_since.is_none_or(|since| usage.record.last_used < since);

@@ -62,7 +62,7 @@ impl Store {
     /// Hashes every layer and blob again, and compares the directories with the records. Changes nothing.
     pub fn fsck(&self) -> Result<FsckReport, StoreError> {
         let mut report = FsckReport::default();
-        report.problems.extend(self.db.integrity()?.map(Problem::Database));
+        report.problems.extend(self.core.db.integrity()?.map(Problem::Database));
         self.check_layers(&mut report)?;
         self.check_indexes(&mut report)?;
         self.check_blobs(&mut report)?;
@@ -79,7 +79,7 @@ impl Store {
                 Err(StoreError::DamagedLayer { what, .. }) => what,
                 Err(error) => error.to_string(),
             };
-            let images = self.db.read(|tx| {
+            let images = self.core.db.read(|tx| {
                 let mut statement =
                     tx.prepare_cached("SELECT DISTINCT image FROM image_layers WHERE diff_id = ?1")?;
                 let key = [Bytes32::from(&layer.diff_id)];
@@ -92,13 +92,13 @@ impl Store {
     }
 
     fn check_indexes(&self, report: &mut FsckReport) -> Result<(), StoreError> {
-        let indexes: Vec<(Bytes32, String, Bytes32)> = self.db.read(|tx| {
+        let indexes: Vec<(Bytes32, String, Bytes32)> = self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached("SELECT diff_id, variant, digest FROM layer_indexes")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })?;
         for (diff_id, variant, digest) in indexes {
-            let path = self.root.index(&diff_id.diff_id(), &variant);
+            let path = self.core.root.index(&diff_id.diff_id(), &variant);
             let sound = fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == digest.digest());
             report.problems.extend((!sound).then_some(Problem::Index(path)));
         }
@@ -127,13 +127,13 @@ impl Store {
     }
 
     fn find_unknown(&self, report: &mut FsckReport) -> Result<(), StoreError> {
-        let root = &self.root;
+        let root = &self.core.root;
         let areas: [(PathBuf, HashSet<String>); 5] = [
-            (root.layers(), known_layer_files(&self.db)?),
-            (root.blobs(), known_blobs(&self.db)?),
-            (root.overlay(), known_mounts(&self.db)?),
-            (root.containers(), names(&self.db, "SELECT id FROM containers", |row| row.get(0))?),
-            (root.volumes(), names(&self.db, "SELECT name FROM volumes", |row| row.get(0))?),
+            (root.layers(), known_layer_files(&self.core.db)?),
+            (root.blobs(), known_blobs(&self.core.db)?),
+            (root.overlay(), known_mounts(&self.core.db)?),
+            (root.containers(), names(&self.core.db, "SELECT id FROM containers", |row| row.get(0))?),
+            (root.volumes(), names(&self.core.db, "SELECT name FROM volumes", |row| row.get(0))?),
         ];
         for (area, known) in areas {
             unknown_in(&area, &known, report)?;

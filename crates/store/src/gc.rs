@@ -41,8 +41,8 @@ impl Store {
     /// Safe beside any number of builds. The records go first, in one transaction; files are deleted in the
     /// background (see [`Store::empty_trash`]).
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport, StoreError> {
-        let report = self.db.write_durably(|tx| {
-            leases::expire(&self.root, tx)?;
+        let report = self.core.db.write_durably(|tx| {
+            leases::expire(&self.core.root, tx)?;
             let mut report = GcReport::default();
             for diff_id in unused_layers(tx, options.include_cache)? {
                 forget_layer(tx, &diff_id, &mut report.bytes)?;
@@ -60,13 +60,13 @@ impl Store {
             Ok(report)
         })?;
         // Also those of a collection that was killed before it came here.
-        for path in trash::doomed(&self.db)?.iter().filter(|path| path.starts_with("overlay2/")) {
-            let directory = self.root.root.join(path);
+        for path in trash::doomed(&self.core.db)?.iter().filter(|path| path.starts_with("overlay2/")) {
+            let directory = self.core.root.root.join(path);
             if trash::is_mounted(&directory) {
                 (options.unmount)(&directory.join("diff"))?;
             }
         }
-        trash::bury(&self.root, &self.db, &self.trash)?;
+        trash::bury(&self.core)?;
         Ok(report)
     }
 }

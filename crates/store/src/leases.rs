@@ -1,6 +1,7 @@
 //! Leases: layers and blobs of work in progress are not collected.
 use crate::StoreError;
-use crate::db::{Bytes32, Db};
+use crate::core::Core;
+use crate::db::Bytes32;
 use crate::root::Root;
 use crate::staging::{claim, random_name, seize};
 use fs_err as fs;
@@ -13,8 +14,7 @@ use strata_oci::DiffId;
 /// Gives out leases.
 #[derive(Clone, Debug)]
 pub struct Leases {
-    root: Arc<Root>,
-    db: Arc<Db>,
+    core: Arc<Core>,
 }
 
 /// Keeps what it names from being collected, until the last clone is dropped or the process ends, however it ends.
@@ -25,25 +25,26 @@ pub struct Lease(Arc<Held>);
 struct Held {
     id: String,
     path: PathBuf,
-    db: Arc<Db>,
+    core: Arc<Core>,
     _lock: File,
 }
 
 impl Leases {
-    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>) -> Self {
-        Self { root, db }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// A new lease, empty.
     pub fn acquire(&self) -> Result<Lease, StoreError> {
         loop {
             let id = random_name();
-            let path = lease_path(&self.root, &id);
+            let path = lease_path(&self.core.root, &id);
             fs::File::create(&path)?;
             // The lock comes before the row: a row whose file nobody holds is dead.
             let Some(lock) = claim(&path)? else { continue };
-            let held = Held { id, path, db: Arc::clone(&self.db), _lock: lock };
-            self.db
+            let held = Held { id, path, core: Arc::clone(&self.core), _lock: lock };
+            self.core
+                .db
                 .write(|tx| Ok(tx.prepare_cached("INSERT INTO leases VALUES(?1)")?.execute([&held.id])?))?;
             return Ok(Lease(Arc::new(held)));
         }
@@ -53,7 +54,7 @@ impl Leases {
 impl Lease {
     /// Keeps these layers from now on. Returns those that are not in the store: they are kept as soon as they come.
     pub fn hold(&self, layers: &[DiffId]) -> Result<Vec<DiffId>, StoreError> {
-        self.0.db.write(|tx| {
+        self.0.core.db.write(|tx| {
             let mut missing = Vec::new();
             for diff_id in layers {
                 self.hold_layer(tx, diff_id)?;
@@ -82,7 +83,7 @@ impl Lease {
 impl Drop for Held {
     fn drop(&mut self) {
         // Both are swept by the next open if they cannot be removed now.
-        let _ = self.db.write(|tx| Ok(tx.execute("DELETE FROM leases WHERE id = ?1", [&self.id])?));
+        let _ = self.core.db.write(|tx| Ok(tx.execute("DELETE FROM leases WHERE id = ?1", [&self.id])?));
         let _ = fs::remove_file(&self.path);
     }
 }

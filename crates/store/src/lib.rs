@@ -37,6 +37,7 @@ mod blobs;
 mod cache;
 mod containers;
 mod contexts;
+mod core;
 mod db;
 mod error;
 mod fsck;

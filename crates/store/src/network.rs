@@ -1,6 +1,6 @@
 //! Addresses and host ports that containers have, across all processes.
 use crate::StoreError;
-use crate::db::Db;
+use crate::core::Core;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The tables of addresses and ports. A container's entries go when it exits or is removed.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    db: Arc<Db>,
+    core: Arc<Core>,
 }
 
 /// Transport protocol of a published port.
@@ -47,8 +47,8 @@ pub struct PortBinding {
 }
 
 impl Networks {
-    pub(crate) fn new(db: Arc<Db>) -> Self {
-        Self { db }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Gives a container an address of a network: `wanted`, or the lowest that is free in `subnet/prefix`.
@@ -61,7 +61,7 @@ impl Networks {
         wanted: Option<Ipv4Addr>,
         container: &str,
     ) -> Result<Ipv4Addr, StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let address = match wanted {
                 Some(address) => free_address(tx, network, address).map(|()| address)?,
                 None => lowest_free(tx, network, subnet, prefix, reserved)?,
@@ -77,7 +77,7 @@ impl Networks {
 
     /// Reserves host ports for a container: all of them or none.
     pub fn publish(&self, container: &str, bindings: &[PortBinding]) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             for binding in bindings {
                 free_port(tx, binding)?;
                 tx.prepare_cached("INSERT INTO ports VALUES(?1, ?2, ?3, ?4)")?.execute(params![
@@ -93,12 +93,12 @@ impl Networks {
 
     /// Takes back everything a container has.
     pub fn release(&self, container: &str) -> Result<(), StoreError> {
-        self.db.write(|tx| release(tx, container))
+        self.core.db.write(|tx| release(tx, container))
     }
 
     /// The addresses a container has: network and address.
     pub fn addresses(&self, container: &str) -> Result<Vec<(String, String)>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(
                 "SELECT network, address FROM addresses WHERE container = ?1 ORDER BY network",
             )?;
@@ -110,7 +110,7 @@ impl Networks {
 
     /// Number of addresses in use in a network: 0 means its bridge can be taken down.
     pub fn users(&self, network: &str) -> Result<u64, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached("SELECT count(*) FROM addresses WHERE network = ?1")?;
             Ok(statement.query_row([network], |row| row.get(0))?)
         })

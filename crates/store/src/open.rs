@@ -1,4 +1,5 @@
 //! Opening a store.
+use crate::core::Core;
 use crate::db::Db;
 use crate::layers::LayerMode;
 use crate::root::Root;
@@ -38,9 +39,7 @@ pub enum Access {
 /// An open store. Several threads may use it, and any number of processes may have it open.
 #[derive(Debug)]
 pub struct Store {
-    pub(crate) root: Arc<Root>,
-    pub(crate) db: Arc<Db>,
-    pub(crate) trash: Arc<Trash>,
+    pub(crate) core: Arc<Core>,
     parts: Parts,
     swept: SweepReport,
 }
@@ -68,21 +67,20 @@ impl Store {
         let root = Root { root: absolute(&options.root)?, run: absolute(&options.run_dir)? };
         let db = open_database(&root)?;
         root.create_run()?;
-        let (root, db) = (Arc::new(root), Arc::new(db));
-        let trash = Arc::new(Trash::new(&root));
-        let swept = sweep(&root, &db, &trash, options.access)?;
-        let parts = Parts::new(&root, &db, &trash, options.layer_mode);
-        Ok(Self { root, db, trash, parts, swept })
+        let core = Arc::new(Core { trash: Trash::new(&root), root, db });
+        let swept = sweep(&core, options.access)?;
+        let parts = Parts::new(&core, options.layer_mode);
+        Ok(Self { core, parts, swept })
     }
 
     /// The store's directory.
     pub fn root(&self) -> &Path {
-        &self.root.root
+        &self.core.root.root
     }
 
     /// The directory of sockets, locks and helper state.
     pub fn run_dir(&self) -> &Path {
-        &self.root.run
+        &self.core.root.run
     }
 
     /// What opening found and tidied up.
@@ -92,7 +90,7 @@ impl Store {
 
     /// Waits until everything removed so far is deleted from the disk.
     pub fn empty_trash(&self) {
-        self.trash.wait();
+        self.core.trash.wait();
     }
 
     /// Layers.
@@ -142,18 +140,18 @@ impl Store {
 }
 
 impl Parts {
-    fn new(root: &Arc<Root>, db: &Arc<Db>, trash: &Arc<Trash>, mode: Option<LayerMode>) -> Self {
-        let blobs = Blobs::new(Arc::clone(root), Arc::clone(db), Arc::clone(trash));
+    fn new(core: &Arc<Core>, mode: Option<LayerMode>) -> Self {
+        let blobs = Blobs::new(Arc::clone(core));
         Self {
-            layers: Layers::new(Arc::clone(root), Arc::clone(db), mode),
-            images: Images::new(Arc::clone(db), blobs.clone()),
+            layers: Layers::new(Arc::clone(core), mode),
+            images: Images::new(Arc::clone(core), blobs.clone()),
             blobs,
-            cache: CacheIndex::new(Arc::clone(db)),
-            contexts: Contexts::new(Arc::clone(root)),
-            containers: Containers::new(Arc::clone(root), Arc::clone(db), Arc::clone(trash)),
-            networks: Networks::new(Arc::clone(db)),
-            volumes: Volumes::new(Arc::clone(root), Arc::clone(db), Arc::clone(trash)),
-            leases: Leases::new(Arc::clone(root), Arc::clone(db)),
+            cache: CacheIndex::new(Arc::clone(core)),
+            contexts: Contexts::new(Arc::clone(core)),
+            containers: Containers::new(Arc::clone(core)),
+            networks: Networks::new(Arc::clone(core)),
+            volumes: Volumes::new(Arc::clone(core)),
+            leases: Leases::new(Arc::clone(core)),
         }
     }
 }

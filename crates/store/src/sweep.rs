@@ -1,4 +1,5 @@
 //! The sweep: what killed processes and power cuts left (`design.md`, section 4).
+use crate::core::Core;
 use crate::db::{Bytes32, Db};
 use crate::process::boot_id;
 use crate::root::{Root, index_name, mount_name};
@@ -26,21 +27,22 @@ pub struct SweepReport {
     pub containers: Vec<String>,
 }
 
-pub(crate) fn sweep(root: &Root, db: &Db, trash: &Trash, access: Access) -> Result<SweepReport, StoreError> {
+pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreError> {
+    let Core { root, db, trash } = core;
     let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
     if access == Access::Look {
         return Ok(report);
     }
     report.trash = trash.sweep()?;
-    report.doomed = bury(root, db, trash)?;
+    report.doomed = bury(core)?;
     report.staging = sweep_staging(root, trash)?;
     let first = is_first_since_boot(root);
     if report.staging > 0 || first {
         report.leases = db.write(|tx| leases::expire(root, tx))?;
-        report.orphans = sweep_orphans(root, db, trash)?;
+        report.orphans = sweep_orphans(core)?;
     }
     if first {
-        restore_container_directories(root, db)?;
+        drop_lost_containers(root, db)?;
         fs::write(boot_file(root), boot_id())?;
     }
     Ok(report)
@@ -69,7 +71,9 @@ fn boot_file(root: &Root) -> std::path::PathBuf {
     root.run.join(format!("swept-{store}"))
 }
 
-fn sweep_orphans(root: &Root, db: &Db, trash: &Trash) -> Result<usize, StoreError> {
+/// Takes away what no record names.
+pub(crate) fn sweep_orphans(core: &Core) -> Result<usize, StoreError> {
+    let Core { root, db, trash } = core;
     // No publisher stands between its rename and its record while this is held.
     let _held = hold(root, Hold::Remove)?;
     let mut count = 0;
@@ -128,14 +132,15 @@ pub(crate) fn names(
     db.read(|tx| Ok(tx.prepare_cached(query)?.query_map([], |row| name(row))?.collect::<Result<_, _>>()?))
 }
 
-/// Creating a container does not wait for the disk, so a power cut may have taken its empty directories.
-fn restore_container_directories(root: &Root, db: &Db) -> Result<(), StoreError> {
-    for id in names(db, "SELECT id FROM containers", |row| row.get(0))? {
-        let directory = root.containers().join(id);
-        crate::root::create_directory(&directory, 0o711)?;
-        for (part, mode) in [("upper", 0o755), ("work", 0o711), ("merged", 0o711)] {
-            crate::root::create_directory(&directory.join(part), mode)?;
-        }
+/// Creating and removing a container does not wait for the disk, so that a power cut may leave a record alone.
+fn drop_lost_containers(root: &Root, db: &Db) -> Result<(), StoreError> {
+    let mut lost = names(db, "SELECT id FROM containers", |row| row.get(0))?;
+    lost.retain(|id| !root.containers().join(id).is_dir());
+    if lost.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    db.write(|tx| {
+        let mut statement = tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?;
+        lost.iter().try_for_each(|id| statement.execute([id]).map(drop).map_err(StoreError::from))
+    })
 }

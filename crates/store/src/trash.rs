@@ -1,5 +1,6 @@
 //! `trash/`: what waits to be deleted, off the critical path.
 use crate::StoreError;
+use crate::core::Core;
 use crate::db::Db;
 use crate::root::Root;
 use crate::staging::{Hold, hold, random_name};
@@ -92,7 +93,8 @@ pub(crate) fn spare(tx: &Transaction, path: &str) -> Result<(), StoreError> {
 
 /// Carries out every note: renames the paths into the trash. What is still mounted waits for the next call. Returns
 /// how many went.
-pub(crate) fn bury(root: &Root, db: &Db, trash: &Trash) -> Result<usize, StoreError> {
+pub(crate) fn bury(core: &Core) -> Result<usize, StoreError> {
+    let Core { root, db, trash } = core;
     let noted = doomed(db)?;
     if noted.is_empty() {
         return Ok(0);

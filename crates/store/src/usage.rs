@@ -92,14 +92,14 @@ impl Store {
         let images = self.images().list()?;
         let containers = self.containers().list()?.into_iter().map(|container| {
             let size = walk(&container.upper())?.files;
-            let layers = self.db.read(|tx| stack_size(tx, &container.id))?;
+            let layers = self.core.db.read(|tx| stack_size(tx, &container.id))?;
             Ok(ContainerUsage { id: container.id, size, virtual_size: size + layers })
         });
         let volumes = self.volumes().list()?.into_iter().map(|volume| {
             let size = walk(&volume.mountpoint)?.files;
             Ok(VolumeUsage { name: volume.name, size, links: volume.containers.len() as u64 })
         });
-        let (layers_size, reclaimable_layers, cache_only_size) = self.db.read(layer_sums)?;
+        let (layers_size, reclaimable_layers, cache_only_size) = self.core.db.read(layer_sums)?;
         Ok(Usage {
             images: images
                 .into_iter()
@@ -122,12 +122,12 @@ impl Store {
 
     /// Everything below the store's directory, by walking it. Mounted layers are not entered.
     pub fn physical_usage(&self) -> Result<PhysicalUsage, StoreError> {
-        walk(&self.root.root)
+        walk(&self.core.root.root)
     }
 
     /// Bytes of tars, indexes and blobs by their records: equal to [`PhysicalUsage::files`] of their directories.
     pub fn recorded_usage(&self) -> Result<u64, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let query = "SELECT (SELECT coalesce(sum(tar_length), 0) FROM layers)
                 + (SELECT coalesce(sum(length), 0) FROM layer_indexes) + (SELECT coalesce(sum(length), 0) FROM blobs)";
             Ok(tx.prepare_cached(query)?.query_row([], |row| row.get(0))?)

@@ -1,8 +1,9 @@
 //! Volumes: `volumes/<name>/_data`.
-use crate::db::{Db, Time, now};
+use crate::core::Core;
+use crate::db::{Time, now};
 use crate::root::{Root, create_directory, sync_directory};
-use crate::staging::{Hold, Staging, hold, random_bytes};
-use crate::trash::{Trash, bury, doom, spare};
+use crate::staging::{Staging, random_bytes};
+use crate::trash::{bury, doom, spare};
 use crate::{Prune, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -14,9 +15,7 @@ use std::sync::Arc;
 /// The volumes of the store.
 #[derive(Clone, Debug)]
 pub struct Volumes {
-    root: Arc<Root>,
-    db: Arc<Db>,
-    trash: Arc<Trash>,
+    core: Arc<Core>,
 }
 
 /// A volume to create.
@@ -46,8 +45,8 @@ pub struct VolumeRecord {
 }
 
 impl Volumes {
-    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, trash: Arc<Trash>) -> Self {
-        Self { root, db, trash }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// Makes a volume, or returns the one of that name. The boolean is true when it is new, and so has still to be
@@ -58,27 +57,27 @@ impl Volumes {
         if !crate::containers::is_valid_name(&name) {
             return Err(StoreError::VolumeName(name));
         }
-        let area = self.root.volumes();
-        let path = area.join(&name);
-        let staging = Staging::new(&self.root)?;
-        let _held = hold(&self.root, Hold::Publish)?;
-        if let Some(volume) = self.find(&name)? {
-            return Ok((volume, false));
-        }
+        let labels = serde_json::to_string(&new.labels).expect("a map of strings always serialises");
+        let staging = Staging::new(&self.core.root)?;
         create_directory(&staging.join("volume"), 0o711)?;
         create_directory(&staging.join("volume/_data"), 0o755)?;
-        // An empty directory of a killed process is in the way of nothing; one with data fails here and is kept.
-        let fresh = !path.join("_data").is_dir();
-        if fresh {
-            fs::rename(staging.join("volume"), &path)?;
-            sync_directory(&area)?;
-        }
-        let labels = serde_json::to_string(&new.labels).expect("a map of strings always serialises");
-        self.db.write(|tx| {
-            spare(tx, &format!("volumes/{name}"))?;
-            let mut statement = tx.prepare_cached("INSERT OR IGNORE INTO volumes VALUES(?1, ?2, ?3, ?4)")?;
-            let inserted = statement.execute(params![name, anonymous, labels, now()])? > 0;
-            Ok((find(tx, &self.root, &name)?.ok_or(StoreError::NoSuchVolume(name))?, inserted))
+        self.core.publish(|| {
+            if let Some(volume) = self.find(&name)? {
+                return Ok((volume, false));
+            }
+            let path = self.core.root.volumes().join(&name);
+            // Data whose record was lost are adopted.
+            if !path.join("_data").is_dir() {
+                fs::rename(staging.join("volume"), &path)?;
+                sync_directory(&self.core.root.volumes())?;
+            }
+            self.core.db.write(|tx| {
+                spare(tx, &format!("volumes/{name}"))?;
+                let mut statement =
+                    tx.prepare_cached("INSERT OR IGNORE INTO volumes VALUES(?1, ?2, ?3, ?4)")?;
+                let inserted = statement.execute(params![name, anonymous, labels, now()])? > 0;
+                Ok((find(tx, &self.core.root, &name)?.ok_or(StoreError::NoSuchVolume(name))?, inserted))
+            })
         })
     }
 
@@ -89,26 +88,26 @@ impl Volumes {
 
     /// All volumes by name.
     pub fn list(&self) -> Result<Vec<VolumeRecord>, StoreError> {
-        self.db.read(|tx| list(tx, &self.root))
+        self.core.db.read(|tx| list(tx, &self.core.root))
     }
 
     /// Removes a volume that no container names.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.db.write_durably(|tx| {
+        self.core.db.write_durably(|tx| {
             let volume =
-                find(tx, &self.root, name)?.ok_or_else(|| StoreError::NoSuchVolume(name.to_owned()))?;
+                find(tx, &self.core.root, name)?.ok_or_else(|| StoreError::NoSuchVolume(name.to_owned()))?;
             if volume.containers.is_empty() {
                 return forget(tx, name);
             }
             Err(StoreError::VolumeInUse { name: name.to_owned(), containers: volume.containers })
         })?;
-        bury(&self.root, &self.db, &self.trash).map(drop)
+        bury(&self.core).map(drop)
     }
 
     /// Removes anonymous volumes (with `all` every one) that no container names. Returns their names.
     pub fn prune(&self, prune: &Prune) -> Result<Vec<String>, StoreError> {
-        let names = self.db.write_durably(|tx| {
-            let mut volumes = list(tx, &self.root)?;
+        let names = self.core.db.write_durably(|tx| {
+            let mut volumes = list(tx, &self.core.root)?;
             volumes.retain(|volume| {
                 let wanted = volume.anonymous || prune.all;
                 wanted && volume.containers.is_empty() && prune.matches(Some(volume.created), &volume.labels)
@@ -116,12 +115,12 @@ impl Volumes {
             volumes.iter().try_for_each(|volume| forget(tx, &volume.name))?;
             Ok(volumes.into_iter().map(|volume| volume.name).collect())
         })?;
-        bury(&self.root, &self.db, &self.trash)?;
+        bury(&self.core)?;
         Ok(names)
     }
 
     fn find(&self, name: &str) -> Result<Option<VolumeRecord>, StoreError> {
-        self.db.read(|tx| find(tx, &self.root, name))
+        self.core.db.read(|tx| find(tx, &self.core.root, name))
     }
 }
 

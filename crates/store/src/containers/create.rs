@@ -4,7 +4,7 @@ use crate::StoreError;
 use crate::db::{Bytes32, now};
 use crate::images::record_layers;
 use crate::root::create_directory;
-use crate::staging::{Hold, Staging, hold, random_bytes};
+use crate::staging::{Staging, random_bytes};
 use fs_err as fs;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use strata_oci::{DiffId, ImageId};
@@ -32,28 +32,24 @@ impl Containers {
             return Err(StoreError::ContainerName(name.to_owned()));
         }
         let id = hex::encode(random_bytes::<32>());
-        let staging = Staging::new(&self.root)?;
+        let staging = Staging::new(&self.core.root)?;
         let staged = staging.join("container");
         create_directory(&staged, 0o711)?;
         // overlayfs shows the upper directory's mode as that of `/`.
         for (part, mode) in [("upper", 0o755), ("work", 0o711), ("merged", 0o711)] {
             create_directory(&staged.join(part), mode)?;
         }
-        let area = self.root.containers();
-        let _held = hold(&self.root, Hold::Publish)?;
-        fs::rename(&staged, area.join(&id))?;
-        let recorded = self.db.write(|tx| {
-            let name = match name {
-                Some(name) => free_name(tx, name).map(|()| name.to_owned())?,
-                None => pick_name(tx)?,
-            };
-            record(tx, &id, &name, &new)?;
-            self.load(tx, &id)
-        });
-        if recorded.is_err() {
-            self.trash.discard(&area.join(&id))?;
-        }
-        recorded
+        self.core.publish(|| {
+            fs::rename(&staged, self.core.root.containers().join(&id))?;
+            self.core.db.write(|tx| {
+                let name = match name {
+                    Some(name) => free_name(tx, name).map(|()| name.to_owned())?,
+                    None => pick_name(tx)?,
+                };
+                record(tx, &id, &name, &new)?;
+                self.load(tx, &id)
+            })
+        })
     }
 }
 

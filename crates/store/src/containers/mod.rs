@@ -9,9 +9,9 @@ pub use names::random_name;
 pub use state::ContainerState;
 pub(crate) use state::reap;
 
-use crate::db::{Bytes32, Db, Time};
-use crate::root::Root;
-use crate::trash::{Trash, bury, doom};
+use crate::core::Core;
+use crate::db::{Bytes32, Time};
+use crate::trash::{bury, doom};
 use crate::{StoreError, volumes};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
@@ -22,9 +22,7 @@ use strata_oci::{DiffId, ImageId};
 /// The containers of the store.
 #[derive(Clone, Debug)]
 pub struct Containers {
-    root: Arc<Root>,
-    db: Arc<Db>,
-    trash: Arc<Trash>,
+    core: Arc<Core>,
 }
 
 /// A container.
@@ -80,16 +78,16 @@ impl ContainerRecord {
 const COLUMNS: &str = "id, name, image, config, created, state";
 
 impl Containers {
-    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, trash: Arc<Trash>) -> Self {
-        Self { root, db, trash }
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// All containers, newest first.
     pub fn list(&self) -> Result<Vec<ContainerRecord>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let query = format!("SELECT {COLUMNS} FROM containers ORDER BY created DESC, id");
             let mut statement = tx.prepare_cached(&query)?;
-            let rows = statement.query_map([], |row| self.from_row(row))?;
+            let rows = statement.query_map([], |row| self.record(row))?;
             rows.map(|container| with_details(tx, container?)).collect()
         })
     }
@@ -97,7 +95,7 @@ impl Containers {
     /// The container that `text` names: full ID, then name (with or without `/`), then a unique prefix of an ID
     /// (`spec/engine.md`, section 4, "IDs").
     pub fn lookup(&self, text: &str) -> Result<ContainerRecord, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let id = resolve(tx, text)?;
             self.load(tx, &id)
         })
@@ -109,7 +107,7 @@ impl Containers {
         if !is_valid_name(name) {
             return Err(StoreError::ContainerName(name.to_owned()));
         }
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             create::free_name(tx, name)?;
             let changed = tx
                 .prepare_cached("UPDATE containers SET name = ?2 WHERE id = ?1")?
@@ -120,7 +118,7 @@ impl Containers {
 
     /// Replaces the engine's JSON.
     pub fn set_config(&self, id: &str, config: &str) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let changed = tx
                 .prepare_cached("UPDATE containers SET config = ?2 WHERE id = ?1")?
                 .execute(params![id, config])?;
@@ -131,35 +129,43 @@ impl Containers {
     /// Removes a container that does not run, with its directory; with `anonymous_volumes` also the anonymous
     /// volumes that no other container names. Whoever forces removal stops the container first.
     pub fn remove(&self, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
-        self.db.write_durably(|tx| {
-            let container = self.load(tx, id)?;
-            if container.state.is_alive() {
-                return Err(StoreError::ContainerRunning(container.name));
+        // Without volumes nothing has to be on the disk first: after a power cut, a record whose directory is gone is
+        // dropped by the sweep.
+        if anonymous_volumes {
+            self.core.db.write_durably(|tx| self.forget(tx, id, true))?;
+        } else {
+            self.core.db.write(|tx| self.forget(tx, id, false))?;
+        }
+        bury(&self.core).map(drop)
+    }
+
+    fn forget(&self, tx: &Transaction, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
+        let container = self.load(tx, id)?;
+        if container.state.is_alive() {
+            return Err(StoreError::ContainerRunning(container.name));
+        }
+        tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])?;
+        doom(tx, &format!("containers/{id}"))?;
+        let unused = "SELECT 1 FROM volumes WHERE name = ?1 AND anonymous
+                      AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)";
+        for volume in container.volumes.iter().filter(|_| anonymous_volumes) {
+            if tx.prepare_cached(unused)?.exists([volume])? {
+                volumes::forget(tx, volume)?;
             }
-            tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])?;
-            doom(tx, &format!("containers/{id}"))?;
-            let unused = "SELECT 1 FROM volumes WHERE name = ?1 AND anonymous
-                          AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)";
-            for volume in container.volumes.iter().filter(|_| anonymous_volumes) {
-                if tx.prepare_cached(unused)?.exists([volume])? {
-                    volumes::forget(tx, volume)?;
-                }
-            }
-            Ok(())
-        })?;
-        bury(&self.root, &self.db, &self.trash).map(drop)
+        }
+        Ok(())
     }
 
     pub(super) fn load(&self, tx: &Transaction, id: &str) -> Result<ContainerRecord, StoreError> {
         let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM containers WHERE id = ?1"))?;
-        let container = statement.query_row([id], |row| self.from_row(row)).optional()?;
+        let container = statement.query_row([id], |row| self.record(row)).optional()?;
         with_details(tx, container.ok_or_else(|| StoreError::NoSuchContainer(id.to_owned()))?)
     }
 
-    fn from_row(&self, row: &Row) -> rusqlite::Result<ContainerRecord> {
+    fn record(&self, row: &Row) -> rusqlite::Result<ContainerRecord> {
         let id: String = row.get(0)?;
         Ok(ContainerRecord {
-            directory: self.root.containers().join(&id),
+            directory: self.core.root.containers().join(&id),
             id,
             name: row.get(1)?,
             image: row.get::<_, Option<Bytes32>>(2)?.map(Bytes32::image_id),

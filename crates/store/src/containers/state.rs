@@ -60,7 +60,7 @@ impl ContainerState {
 impl Containers {
     /// Records a new state. On exit, the container's addresses and host ports are free again.
     pub fn set_state(&self, id: &str, state: &ContainerState) -> Result<(), StoreError> {
-        self.db.write(|tx| set(tx, id, state))
+        self.core.db.write(|tx| set(tx, id, state))
     }
 }
 

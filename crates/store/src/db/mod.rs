@@ -5,6 +5,7 @@ mod schema;
 pub(crate) use columns::{Bytes32, Time, now};
 
 use crate::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,10 @@ use std::time::Duration;
 
 /// How long a transaction waits for another process' one.
 const BUSY: Duration = Duration::from_secs(60);
+
+/// Length of the log from which on closing folds it into the database, in bytes: the next open reads less than that
+/// in a fraction of a millisecond.
+const LONG_LOG: u64 = 512 << 10;
 
 /// The database. Writers of all processes take turns; readers wait for nobody.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ impl Db {
             let mut connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY)?;
             connection.set_prepared_statement_cache_capacity(64);
+            // Folding the log into the database waits for the disk: see the `Drop` below.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")?;
             schema::migrate(&mut connection, path)?;
             Ok(connection)
@@ -94,5 +101,20 @@ impl Db {
             let answer: String = tx.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
             Ok((answer != "ok").then_some(answer))
         })
+    }
+}
+
+impl Drop for Db {
+    /// Folds a long log into the database, and empties it: SQLite forgets how far it was folded when nobody has it open
+    /// any more, and would fold it again at every commit. Skipped while others read; the last one to close does it.
+    fn drop(&mut self) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        if fs_err::metadata(log).is_ok_and(|metadata| metadata.len() > LONG_LOG) {
+            let connection = self.lock();
+            // A log that cannot be folded now is still a valid one.
+            let _ = connection.busy_timeout(Duration::ZERO);
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
     }
 }

@@ -105,6 +105,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     }
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;
+    // A new or changed database stands on its own; only what comes later is in the log.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())
 }
 

@@ -23,12 +23,12 @@ FROM image_layers l JOIN layers USING(diff_id) WHERE ?1 IS NULL OR image = ?1 OR
 impl Images {
     /// All images, newest first.
     pub fn list(&self) -> Result<Vec<ImageRecord>, StoreError> {
-        self.db.read(|tx| records(tx, None))
+        self.core.db.read(|tx| records(tx, None))
     }
 
     /// One image; `None` when it is not here.
     pub fn get(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        self.db.read(|tx| Ok(records(tx, Some(id))?.pop()))
+        self.core.db.read(|tx| Ok(records(tx, Some(id))?.pop()))
     }
 }
 

@@ -12,7 +12,8 @@ pub use remove::{RemoveOptions, Removed};
 
 use crate::StoreError;
 use crate::blobs::{BlobKind, Blobs};
-use crate::db::{Bytes32, Db, Time, now};
+use crate::core::Core;
+use crate::db::{Bytes32, Time, now};
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use strata_oci::{DiffId, Digest, ImageConfig, ImageId, Raw, Reference};
 /// The images of the store.
 #[derive(Clone, Debug)]
 pub struct Images {
-    db: Arc<Db>,
+    core: Arc<Core>,
     blobs: Blobs,
 }
 
@@ -65,8 +66,8 @@ impl ImageRecord {
 }
 
 impl Images {
-    pub(crate) fn new(db: Arc<Db>, blobs: Blobs) -> Self {
-        Self { db, blobs }
+    pub(crate) fn new(core: Arc<Core>, blobs: Blobs) -> Self {
+        Self { core, blobs }
     }
 
     /// Stores an image whose layers are all here already. It has no name until [`Self::tag`]. `parent` is noted
@@ -104,12 +105,12 @@ impl Images {
 
     /// True when the image is here.
     pub fn contains(&self, id: &ImageId) -> Result<bool, StoreError> {
-        self.db.read(|tx| exists(tx, id))
+        self.core.db.read(|tx| exists(tx, id))
     }
 
     /// Notes that an image was used, for "unused for" filters.
     pub fn touch(&self, id: &ImageId) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             tx.prepare_cached("UPDATE images SET last_used = ?2 WHERE id = ?1")?
                 .execute(params![Bytes32::from(id), now()])?;
             Ok(())

@@ -52,7 +52,7 @@ impl Images {
     /// Removes dangling images, or with `all` every image without containers. Children go before parents, so that
     /// a chain of intermediates goes in one call. The layers' data stay until [`crate::Store::gc`].
     pub fn prune(&self, prune: &Prune) -> Result<Vec<Removed>, StoreError> {
-        let report = self.db.write_durably(|tx| {
+        let report = self.core.db.write_durably(|tx| {
             let mut report = Vec::new();
             loop {
                 let before = report.len();

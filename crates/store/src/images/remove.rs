@@ -36,7 +36,7 @@ impl Images {
     /// Removes what `text` names: a name, and with the last name the image; or by ID, the image with its names.
     /// The layers' data stay until [`crate::Store::gc`].
     pub fn remove(&self, text: &str, options: RemoveOptions) -> Result<Vec<Removed>, StoreError> {
-        let report = self.db.write_durably(|tx| {
+        let report = self.core.db.write_durably(|tx| {
             let mut report = Vec::new();
             match named(tx, text)? {
                 Named::Reference(id, reference) => {

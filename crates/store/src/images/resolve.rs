@@ -26,12 +26,12 @@ impl Named {
 impl Images {
     /// The image that `text` names: `sha256:<hex>` or 64 digits, then a reference, then a unique prefix of an ID.
     pub fn resolve(&self, text: &str) -> Result<ImageId, StoreError> {
-        self.db.read(|tx| Ok(named(tx, text)?.id()))
+        self.core.db.read(|tx| Ok(named(tx, text)?.id()))
     }
 
     /// The image a reference points at, without trying IDs.
     pub fn lookup(&self, reference: &Reference) -> Result<Option<ImageId>, StoreError> {
-        self.db.read(|tx| by_reference(tx, reference))
+        self.core.db.read(|tx| by_reference(tx, reference))
     }
 }
 

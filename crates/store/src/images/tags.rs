@@ -10,7 +10,7 @@ impl Images {
     /// tag pointed at before, if it was another one; that one stays, perhaps dangling.
     pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<Option<ImageId>, StoreError> {
         let name = tag_name(reference)?;
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             if !exists(tx, id)? {
                 return Err(StoreError::NoSuchImage(id.to_string()));
             }
@@ -29,7 +29,7 @@ impl Images {
     /// Takes a tag away. Returns the image it pointed at.
     pub fn untag(&self, reference: &Reference) -> Result<ImageId, StoreError> {
         let name = tag_name(reference)?;
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             let id = tagged(tx, &name)?.ok_or_else(|| StoreError::NoSuchImage(reference.familiar()))?;
             tx.prepare_cached("DELETE FROM tags WHERE reference = ?1")?.execute([&name])?;
             Ok(id)
@@ -38,7 +38,7 @@ impl Images {
 
     /// Remembers that `repository` (full name, `docker.io/library/busybox`) holds the image as manifest `digest`.
     pub fn remember_digest(&self, id: &ImageId, repository: &str, digest: &Digest) -> Result<(), StoreError> {
-        self.db.write(|tx| {
+        self.core.db.write(|tx| {
             if !exists(tx, id)? {
                 return Err(StoreError::NoSuchImage(id.to_string()));
             }

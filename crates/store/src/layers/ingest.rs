@@ -2,7 +2,7 @@
 use super::{LayerRecord, Layers, find, variant};
 use crate::db::{Bytes32, now};
 use crate::root::{index_name, mount_name, sync_directory};
-use crate::staging::{Hold, Staging, hold};
+use crate::staging::Staging;
 use crate::trash::spare;
 use crate::{Lease, StoreError};
 use fs_err as fs;
@@ -22,7 +22,7 @@ pub struct Ingest {
 
 impl Ingest {
     pub(super) fn new(layers: Layers, lease: Lease) -> Result<Self, StoreError> {
-        let staging = Staging::new(&layers.root)?;
+        let staging = Staging::new(&layers.core.root)?;
         Ok(Self { layers, lease, staging })
     }
 
@@ -67,22 +67,34 @@ impl Ingest {
         {
             return Ok(here.clone());
         }
-        if here.is_none() {
-            self.sync_tar(&info)?;
-        }
-        let index = match self.parents(&variant, below)? {
-            Some(parents) => Some(
-                contents.index(parents.as_ref()).map_err(|error| StoreError::layer(&info.diff_id, error))?,
-            ),
-            None => None,
-        };
+        let index = std::thread::scope(|scope| {
+            // The disk takes the tar while the index is made, and both in one go if it can.
+            let tar = here.is_none().then(|| scope.spawn(|| self.sync_tar(&info)));
+            let index = self.stage_index(&info.diff_id, contents, &variant, below);
+            tar.map_or(Ok(()), |tar| tar.join().expect("syncing a file does not panic"))?;
+            index
+        })?;
         self.publish(&record, here.is_none(), &variant, index.as_deref())?;
         Ok(here.unwrap_or(record))
     }
 
+    /// Writes the index beside the tar, unless layers that it needs are not here yet.
+    fn stage_index(
+        &self,
+        diff_id: &DiffId,
+        contents: &Contents,
+        variant: &str,
+        below: &[DiffId],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(parents) = self.parents(variant, below)? else { return Ok(None) };
+        let bytes = contents.index(parents.as_ref()).map_err(|error| StoreError::layer(diff_id, error))?;
+        write_synced(&self.staging.join("index"), &bytes)?;
+        Ok(Some(bytes))
+    }
+
     /// The layer if it is already here with a tar of the right length; the lease keeps it from then on.
     fn reuse(&self, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
-        let record = self.layers.db.write(|tx| {
+        let record = self.layers.core.db.write(|tx| {
             self.lease.hold_layer(tx, diff_id)?;
             find(tx, diff_id)
         })?;
@@ -124,23 +136,21 @@ impl Ingest {
     ) -> Result<(), StoreError> {
         let layers = &self.layers;
         let diff_id = &record.diff_id;
-        let staged = self.staging.join("index");
-        if let Some(bytes) = index {
-            write_synced(&staged, bytes)?;
-        }
-        let _held = hold(&layers.root, Hold::Publish)?;
-        if new_tar {
-            fs::rename(self.tar_path(), layers.root.tar(diff_id))?;
-        }
-        if index.is_some() {
-            fs::rename(&staged, layers.root.index(diff_id, variant))?;
-        }
-        sync_directory(&layers.root.layers())?;
-        layers.db.write(|tx| {
-            record_layer(tx, record)?;
-            spare(tx, &format!("layers/sha256/{}", diff_id.hex()))?;
-            self.lease.hold_layer(tx, diff_id)?;
-            index.map_or(Ok(()), |bytes| record_index(tx, diff_id, variant, bytes))
+        let core = &layers.core;
+        core.publish(|| {
+            if new_tar {
+                fs::rename(self.tar_path(), core.root.tar(diff_id))?;
+            }
+            if index.is_some() {
+                fs::rename(self.staging.join("index"), core.root.index(diff_id, variant))?;
+            }
+            sync_directory(&core.root.layers())?;
+            core.db.write(|tx| {
+                record_layer(tx, record)?;
+                spare(tx, &format!("layers/sha256/{}", diff_id.hex()))?;
+                self.lease.hold_layer(tx, diff_id)?;
+                index.map_or(Ok(()), |bytes| record_index(tx, diff_id, variant, bytes))
+            })
         })
     }
 }

@@ -8,8 +8,8 @@ mod tree;
 pub use ingest::Ingest;
 pub use mode::{LayerMode, LayerModeRecord};
 
-use crate::db::{Bytes32, Db, Time};
-use crate::root::Root;
+use crate::core::Core;
+use crate::db::{Bytes32, Time};
 use crate::{Lease, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -21,8 +21,7 @@ use strata_oci::{ChainId, DiffId};
 /// The layers of the store.
 #[derive(Clone, Debug)]
 pub struct Layers {
-    root: Arc<Root>,
-    db: Arc<Db>,
+    core: Arc<Core>,
     opened: Arc<Opened>,
     mode: Arc<mode::Mode>,
 }
@@ -60,9 +59,9 @@ impl LayerRecord {
 const COLUMNS: &str = "diff_id, tar_length, content_size, entries, depends_on_parents, created";
 
 impl Layers {
-    pub(crate) fn new(root: Arc<Root>, db: Arc<Db>, forced: Option<LayerMode>) -> Self {
-        let mode = Arc::new(mode::Mode::new(&root, forced));
-        Self { root, db, opened: Arc::default(), mode }
+    pub(crate) fn new(core: Arc<Core>, forced: Option<LayerMode>) -> Self {
+        let mode = Arc::new(mode::Mode::new(&core.root, forced));
+        Self { core, opened: Arc::default(), mode }
     }
 
     /// Starts a new layer. `lease` keeps it once it is committed.
@@ -72,18 +71,19 @@ impl Layers {
 
     /// The record of a layer; `None` when it is not here.
     pub fn layer(&self, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
-        self.db.read(|tx| find(tx, diff_id))
+        self.core.db.read(|tx| find(tx, diff_id))
     }
 
     /// The records of a stack, bottom first; an error names the first layer that is not here.
     pub fn records(&self, layers: &[DiffId]) -> Result<Vec<LayerRecord>, StoreError> {
-        self.db
+        self.core
+            .db
             .read(|tx| layers.iter().map(|id| find(tx, id)?.ok_or(StoreError::MissingLayer(*id))).collect())
     }
 
     /// Every layer, in the order of their names.
     pub fn list(&self) -> Result<Vec<LayerRecord>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM layers"))?;
             let rows = statement.query_map([], LayerRecord::from_row)?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -101,14 +101,14 @@ impl Layers {
         let mut tar = self.open_tar(diff_id)?;
         let actual = crate::blobs::hash(&mut tar)?;
         if actual != *diff_id.digest() {
-            let what = format!("{} has digest {actual}", self.root.tar(diff_id).display());
+            let what = format!("{} has digest {actual}", self.core.root.tar(diff_id).display());
             return Err(StoreError::DamagedLayer { diff_id: *diff_id, what });
         }
         Ok(())
     }
 
     fn checked_tar(&self, record: &LayerRecord) -> Result<fs::File, StoreError> {
-        let path = self.root.tar(&record.diff_id);
+        let path = self.core.root.tar(&record.diff_id);
         let damaged = |what| StoreError::DamagedLayer { diff_id: record.diff_id, what };
         let file = match fs::File::open(&path) {
             Ok(file) => file,

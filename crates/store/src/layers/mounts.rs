@@ -11,7 +11,7 @@ impl Layers {
     pub fn mount_target(&self, diff_id: &DiffId, below: &[DiffId]) -> Result<PathBuf, StoreError> {
         let record = self.layer(diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
         let variant = variant(record.depends_on_parents, below);
-        Ok(self.root.overlay().join(mount_name(diff_id, &variant)).join("diff"))
+        Ok(self.core.root.overlay().join(mount_name(diff_id, &variant)).join("diff"))
     }
 
     /// How each layer of a stack (bottom first) becomes a directory. The targets exist; in tree mode they are
@@ -37,7 +37,7 @@ impl Layers {
             // Opening makes the index.
             self.open_layer(diff_id, below)?;
         }
-        let directory = self.root.overlay().join(mount_name(diff_id, &variant));
+        let directory = self.core.root.overlay().join(mount_name(diff_id, &variant));
         let target = directory.join("diff");
         if mode == LayerMode::Tree {
             self.unpack_once(diff_id, below, &directory)?;
@@ -45,7 +45,7 @@ impl Layers {
         }
         create_directory(&directory, 0o711)?;
         create_directory(&target, 0o755)?;
-        let (index, tar) = (self.root.index(diff_id, &variant), self.root.tar(diff_id));
+        let (index, tar) = (self.core.root.index(diff_id, &variant), self.core.root.tar(diff_id));
         let source = match mode {
             LayerMode::Erofs => LayerSource::Erofs { index, tar },
             _ => LayerSource::ErofsLoop { index, tar },

@@ -4,7 +4,7 @@ use super::{LayerRecord, Layers, variant};
 use crate::StoreError;
 use crate::db::Bytes32;
 use crate::root::sync_directory;
-use crate::staging::{Hold, Staging, hold};
+use crate::staging::Staging;
 use fs_err as fs;
 use rusqlite::{OptionalExtension as _, params};
 use std::collections::HashMap;
@@ -81,7 +81,7 @@ impl Layers {
     ) -> Result<Vec<u8>, StoreError> {
         let diff_id = &record.diff_id;
         match self.index_length(diff_id, variant)? {
-            Some(length) => match fs::read(self.root.index(diff_id, variant)) {
+            Some(length) => match fs::read(self.core.root.index(diff_id, variant)) {
                 Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
                 _ => self.rebuild_index(record, variant, &parents()),
             },
@@ -102,27 +102,28 @@ impl Layers {
         let (info, contents) =
             strata_layer::ingest(&mut tar, &mut std::io::sink(), &Limits::default()).map_err(failed)?;
         if info.diff_id != *diff_id {
-            let what = format!("{} has digest {}", self.root.tar(diff_id).display(), info.diff_id);
+            let what = format!("{} has digest {}", self.core.root.tar(diff_id).display(), info.diff_id);
             return Err(StoreError::DamagedLayer { diff_id: *diff_id, what });
         }
         let parents = (!variant.is_empty()).then_some(parents);
         let bytes = contents.index(parents).map_err(failed)?;
-        let staging = Staging::new(&self.root)?;
+        let staging = Staging::new(&self.core.root)?;
         let staged = staging.join("index");
         write_synced(&staged, &bytes)?;
-        let _held = hold(&self.root, Hold::Publish)?;
-        fs::rename(&staged, self.root.index(diff_id, variant))?;
-        sync_directory(&self.root.layers())?;
-        self.db.write(|tx| {
-            super::find(tx, diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
-            record_index(tx, diff_id, variant, &bytes)
+        self.core.publish(|| {
+            fs::rename(&staged, self.core.root.index(diff_id, variant))?;
+            sync_directory(&self.core.root.layers())?;
+            self.core.db.write(|tx| {
+                super::find(tx, diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
+                record_index(tx, diff_id, variant, &bytes)
+            })
         })?;
         Ok(bytes)
     }
 
     /// Length of an index by its record.
     pub(super) fn index_length(&self, diff_id: &DiffId, variant: &str) -> Result<Option<u64>, StoreError> {
-        self.db.read(|tx| {
+        self.core.db.read(|tx| {
             let mut statement =
                 tx.prepare_cached("SELECT length FROM layer_indexes WHERE diff_id = ?1 AND variant = ?2")?;
             Ok(statement.query_row(params![Bytes32::from(diff_id), variant], |row| row.get(0)).optional()?)
@@ -132,6 +133,7 @@ impl Layers {
     /// True when the index is recorded and its file has the recorded length.
     pub(super) fn has_index(&self, diff_id: &DiffId, variant: &str) -> Result<bool, StoreError> {
         let Some(length) = self.index_length(diff_id, variant)? else { return Ok(false) };
-        Ok(fs::metadata(self.root.index(diff_id, variant)).is_ok_and(|metadata| metadata.len() == length))
+        Ok(fs::metadata(self.core.root.index(diff_id, variant))
+            .is_ok_and(|metadata| metadata.len() == length))
     }
 }

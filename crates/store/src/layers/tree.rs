@@ -29,7 +29,7 @@ impl Layers {
             return Ok(());
         }
         let layer = self.open_layer(diff_id, below)?;
-        let staging = Staging::new(&self.root)?;
+        let staging = Staging::new(&self.core.root)?;
         let (fresh, target) = (staging.join("diff"), directory.join("diff"));
         create_directory(&fresh, 0o755)?;
         layer.unpack(&fresh).map_err(|error| StoreError::layer(diff_id, error))?;

@@ -58,3 +58,16 @@ fn prune_goes_from_the_least_recently_used_to_the_cap() {
     assert_eq!(keys(store.cache().prune(old).unwrap()), [] as [u8; 0]);
     assert_eq!(keys(store.cache().prune(CachePrune { all: true, ..Default::default() }).unwrap()), [3, 7, 0]);
 }
+
+#[test]
+fn stat_caches_have_one_path_per_context_and_can_be_pruned() {
+    let store = TestStore::new();
+    let path = store.contexts().path("/src/app".as_ref());
+    assert_eq!(path, store.contexts().path("/src/app".as_ref()));
+    assert_ne!(path, store.contexts().path("/src/app2".as_ref()));
+    assert_eq!(path.parent().unwrap(), store.root().join("contexts"));
+    fs_err::write(&path, [0; 100]).unwrap();
+    assert_eq!(store.contexts().prune(Timestamp::UNIX_EPOCH).unwrap(), 0);
+    assert_eq!(store.contexts().prune(Timestamp::now() + jiff::SignedDuration::from_secs(5)).unwrap(), 100);
+    assert!(!path.exists());
+}

@@ -33,7 +33,11 @@ fn create_look_up_rename_remove() {
         containers.create(named("-bad")).unwrap_err().to_string(),
         "Invalid container name (-bad), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     );
-    assert_eq!(names(&store.root().join("containers")), [one.id.clone()], "failed creations leave nothing");
+    assert_eq!(
+        names(&store.root().join("containers")),
+        std::slice::from_ref(&one.id),
+        "failed creations leave nothing"
+    );
     containers.rename(&one.id, "site").unwrap();
     containers.set_config(&one.id, "{}").unwrap();
     assert_eq!(containers.lookup("site").unwrap().config, "{}");

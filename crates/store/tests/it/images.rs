@@ -55,7 +55,7 @@ fn a_tag_that_moves_leaves_the_old_image_dangling() {
     let new = store.images().get(&new).unwrap().unwrap();
     assert!(old.is_dangling() && !new.is_dangling());
     assert!(old.last_tagged < new.last_tagged);
-    assert_eq!(new.tags, [tag.clone()]);
+    assert_eq!(new.tags, std::slice::from_ref(&tag));
     assert_eq!(store.images().untag(&tag).unwrap(), new.id);
     assert!(matches!(store.images().untag(&tag), Err(StoreError::NoSuchImage(_))));
     let digest = reference(&format!("app@{}", Digest::of(b"x")));

@@ -103,3 +103,24 @@ fn an_unwritable_root_is_named() {
     let error = Store::open(options(std::path::Path::new("/proc/nowhere"))).unwrap_err();
     assert!(error.to_string().contains("/proc/nowhere"), "{error}");
 }
+
+#[test]
+fn the_log_stays_short_and_opening_quick() {
+    let store = TestStore::new();
+    let ids = [store.image(&["one"]), store.image(&["two"])];
+    let log = store.root().join("strata.db-wal");
+    let TestStore { store, directory } = store;
+    drop(store);
+    let (mut longest, mut slowest) = (0, std::time::Duration::ZERO);
+    for round in 0..300 {
+        let start = Instant::now();
+        let store = open(directory.path());
+        slowest = slowest.max(start.elapsed());
+        store.images().tag(&crate::support::reference("app"), &ids[round % 2]).unwrap();
+        drop(store);
+        longest = longest.max(fs::metadata(&log).unwrap().len());
+    }
+    eprintln!("longest log {longest}, slowest open {slowest:?}");
+    assert!((100 << 10..1 << 20).contains(&longest), "{longest}");
+    assert_eq!(open(directory.path()).images().resolve("app").unwrap(), ids[1]);
+}
