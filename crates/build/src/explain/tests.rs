@@ -1,1 +1,121 @@
+use super::*;
+use crate::{CacheResult, FileKind};
 
+fn inputs(pairs: &[(&str, &str)]) -> Vec<Input> {
+    let input = |(name, value): &(&str, &str)| Input { name: (*name).to_owned(), value: (*value).to_owned() };
+    pairs.iter().map(input).collect()
+}
+
+fn place(position: u32, instruction: &str) -> Place {
+    Place { scope: String::new(), stage: "s".to_owned(), position, instruction: instruction.to_owned() }
+}
+
+fn record(position: u32, pairs: &[(&str, &str)]) -> CacheRecord {
+    CacheRecord {
+        place: Some(place(position, "RUN")),
+        inputs: inputs(pairs),
+        files: Vec::new(),
+        result: CacheResult::Layers(Vec::new()),
+    }
+}
+
+/// The reason for a step with `new` inputs after one with `old`.
+fn why(old: &[(&str, &str)], new: &[(&str, &str)]) -> Option<Reason> {
+    let (place, inputs) = (place(0, "RUN"), inputs(new));
+    let now = Now { place: &place, inputs: &inputs, files: &[], forced: false };
+    reason(&now, &[record(0, old)])
+}
+
+fn summary(old: &[(&str, &str)], new: &[(&str, &str)]) -> String {
+    why(old, new).expect("an earlier record").summary
+}
+
+#[test]
+fn the_users_own_change_comes_before_its_consequences() {
+    let old = [(PARENT, "1"), ("env A", "1"), (COMMAND, "[\"x\"]")];
+    let new = [(PARENT, "2"), ("env A", "2"), (COMMAND, "[\"x\"]")];
+    assert_eq!(summary(&old, &new), "variable A changed from \"1\" to \"2\"");
+    assert_eq!(summary(&old, &[(PARENT, "2"), old[1], old[2]]), "the step before it changed");
+}
+
+#[test]
+fn variables_that_come_and_go() {
+    assert_eq!(summary(&[], &[("env A", "1")]), "variable A is new: \"1\"");
+    assert_eq!(summary(&[("env A", "1")], &[]), "variable A is gone; it was \"1\"");
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    for name in ["env API_TOKEN", "env db_password", "env MY-SECRET", "env AWS_KEY"] {
+        let told = summary(&[(name, "hunter1")], &[(name, "hunter2")]);
+        assert!(!told.contains("hunter") && told.contains("****"), "{told}");
+    }
+    assert!(summary(&[("env MONKEY", "a")], &[("env MONKEY", "b")]).contains("\"a\" to \"b\""));
+}
+
+#[test]
+fn repeated_names_are_compared_one_by_one() {
+    let told = summary(&[("source", "a"), ("source", "b")], &[("source", "a"), ("source", "c")]);
+    assert_eq!(told, "source changed from \"b\" to \"c\"");
+}
+
+#[test]
+fn long_values_are_cut_in_one_line() {
+    let told = summary(&[("env A", "x")], &[("env A", &"y".repeat(500))]);
+    assert!(told.chars().count() < 120, "{told}");
+}
+
+#[test]
+fn commands_are_compared_word_by_word() {
+    let old = [(COMMAND, "[\"/bin/sh\",\"-c\",\"apt-get install -y curl git\"]")];
+    let new = [(COMMAND, "[\"/bin/sh\",\"-c\",\"apt-get install -y wget git vim\"]")];
+    let reason = why(&old, &new).expect("a reason");
+    assert_eq!(reason.summary, "the command changed: curl → wget vim");
+    assert_eq!(reason.details, ["/bin/sh -c apt-get install -y [-curl-] {+wget+} git {+vim+}"]);
+}
+
+#[test]
+fn words_of_any_length_end() {
+    let (old, new) = ("a ".repeat(3000), "b ".repeat(3000));
+    assert!(words::changed(&old, &new).len() < 100);
+    assert_eq!(words::changed("a  b", "a b"), "blanks only");
+    assert_eq!(words::changed("a b", "a b c"), "c added");
+    assert_eq!(words::changed("a b c", "a c"), "b removed");
+}
+
+#[test]
+fn without_an_earlier_run_of_its_kind_there_is_no_reason() {
+    let (place, inputs) = (place(3, "RUN"), inputs(&[(COMMAND, "[\"new\"]")]));
+    let now = Now { place: &place, inputs: &inputs, files: &[], forced: false };
+    assert_eq!(reason(&now, &[record(0, &[(COMMAND, "[\"old\"]")])]), None);
+    assert!(reason(&now, &[record(3, &[(COMMAND, "[\"old\"]")])]).is_some());
+    let forced = Now { forced: true, ..now };
+    let told = reason(&forced, &[record(9, &[(COMMAND, "[\"new\"]")])]).expect("the same command elsewhere");
+    assert_eq!(told.summary, "the cache is turned off for it");
+}
+
+fn entry(path: &str, size: u64, content: &str) -> FileEntry {
+    let (kind, content) = (FileKind::File, content.to_owned());
+    FileEntry { path: path.to_owned(), kind, mode: 0o644, uid: 0, gid: 0, size, content }
+}
+
+#[test]
+fn files_are_listed_by_weight_with_what_changed() {
+    let old = [entry("a", 1, "a"), entry("gone", 50, "g"), entry("m", 5, "m"), entry("same", 900, "s")];
+    let moded = FileEntry { mode: 0o755, uid: 7, ..entry("m", 5, "m") };
+    let new = [entry("a", 1, "b"), moded, entry("new", 100, "n"), entry("same", 900, "s")];
+    let reason = files::reason(&old, &new);
+    assert_eq!(reason.summary, "4 files changed, first new: added, and 3 more");
+    assert_eq!(
+        reason.details,
+        ["new: added", "gone: removed", "m: mode 0644 → 0755, owner 0:0 → 7:0", "a: content, 1 bytes"]
+    );
+}
+
+#[test]
+fn links_and_kinds_are_told_apart() {
+    let link = |target: &str| FileEntry { kind: FileKind::Symlink, ..entry("l", 0, target) };
+    assert_eq!(files::reason(&[link("x")], &[link("y")]).summary, "file l: link target x → y");
+    assert_eq!(files::reason(&[link("x")], &[entry("l", 3, "z")]).summary, "file l: a link became a file");
+    assert_eq!(files::reason(&[], &[]).summary, "the files changed");
+}

@@ -4,8 +4,6 @@ mod effect;
 mod port;
 mod run;
 mod signal;
-#[cfg(test)]
-mod tests;
 
 use crate::error::Site;
 use crate::names::{Meaning, Names};
@@ -122,7 +120,7 @@ pub(crate) fn lower<L>(
         let draft = match &node.base {
             StageBase::Scratch => Draft::scratch(),
             StageBase::Image(key) => Draft::on_image(key, graph.images[key].config.value()),
-            StageBase::Stage(base) => plan.stages[base].image.clone(),
+            StageBase::Stage(base) => plan.stages[base].image.clone().without_triggers(),
         };
         let mut lowering = Lowering::new(&shared, *index, draft, &mut plan);
         lowering.from(node);
@@ -145,6 +143,12 @@ impl Draft {
         config.on_build.clear();
         let author = image.author.clone();
         Self { root: Some(key.clone()), author, config, ..Self::default() }.with_path()
+    }
+
+    /// Triggers run in the stage that stands on their declaration, and in none that stands on that.
+    fn without_triggers(mut self) -> Self {
+        self.config.on_build.clear();
+        self
     }
 
     fn with_path(mut self) -> Self {
@@ -218,7 +222,11 @@ impl<'a, 'p> Lowering<'a, 'p> {
         let pulls = matches!(node.base, StageBase::Image(_));
         self.total = self.draft.counted + usize::from(pulls) + steps;
         let stage = self.stage();
-        self.inform(&stage.original, pulls, "", Site::from(stage.span));
+        let shown = match &node.base {
+            StageBase::Image((reference, _)) => format!("FROM {reference}"),
+            StageBase::Scratch | StageBase::Stage(_) => stage.original.clone(),
+        };
+        self.inform(&stage.original, &shown, pulls, stage.span.into());
     }
 
     fn run(mut self, node: &Node) -> Result<LoweredStage, BuildError> {
@@ -240,8 +248,8 @@ impl<'a, 'p> Lowering<'a, 'p> {
     fn instruction(&mut self, instruction: &Instruction, site: Site, prefix: &str) -> Result<(), BuildError> {
         let link = matches!(&instruction.command, Command::Copy(c) if c.link)
             || matches!(&instruction.command, Command::Add(a) if a.link);
-        let prefix = format!("{prefix}{}", if link { "LINK " } else { "" });
-        let id = self.inform(&instruction.original, makes_step(&instruction.command), &prefix, site);
+        let shown = format!("{prefix}{}{}", if link { "LINK " } else { "" }, instruction.original);
+        let id = self.inform(&instruction.original, &shown, makes_step(&instruction.command), site);
         match &instruction.command {
             Command::Run(run) => self.run_step(run, id, site),
             Command::Copy(copy) => self.copy_step(copy, id, site),
@@ -345,9 +353,9 @@ impl<'a, 'p> Lowering<'a, 'p> {
     }
 
     /// Adds an instruction to the plan; numbered ones as `[build 2/4] RUN make`.
-    fn inform(&mut self, instruction: &str, numbered: bool, prefix: &str, site: Site) -> StepId {
+    fn inform(&mut self, instruction: &str, shown: &str, numbered: bool, site: Site) -> StepId {
         let id = StepId(self.plan.infos.len());
-        let mut name = format!("{prefix}{instruction}");
+        let mut name = shown.to_owned();
         if numbered {
             self.draft.counted += 1;
             let width = self.total.to_string().len();
