@@ -1,5 +1,5 @@
 //! Our own tars: canonical and deterministic.
-use crate::contents::{New, Placed, is_overlay_xattr};
+use crate::contents::{New, Placed, SYMLINK_MODE, is_overlay_xattr};
 use crate::tar::{
     BLOCK, Header, HeaderKind, MAX_MAJOR, MAX_MINOR, Output, WHITEOUT, clean, padding, symlink_target,
 };
@@ -192,8 +192,7 @@ impl<W: Write> LayerBuilder<W> {
                 hash.update(bytes);
             }
         }
-        if let Some(more) = content.bytes().next() {
-            more?;
+        if !is_at_end(content)? {
             return Err(changed(format!("it had {size} bytes, then more")));
         }
         self.out.put_zeros(padding(size))?;
@@ -211,13 +210,23 @@ struct Extra<'a> {
 
 fn attributes(metadata: &Metadata) -> Attributes {
     let xattrs = metadata.xattrs.iter().filter(|Xattr { name, .. }| !is_overlay_xattr(name));
+    let symlink = metadata.file_type == FileType::Symlink;
     Attributes {
-        mode: metadata.mode,
+        mode: if symlink { SYMLINK_MODE } else { metadata.mode },
         uid: metadata.uid,
         gid: metadata.gid,
         mtime: metadata.mtime,
         mtime_nsec: metadata.mtime_nsec,
         xattrs: xattrs.cloned().collect(),
+    }
+}
+
+fn is_at_end(content: &mut dyn Read) -> std::io::Result<bool> {
+    loop {
+        match content.read(&mut [0]) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result.map(|length| length == 0),
+        }
     }
 }
 

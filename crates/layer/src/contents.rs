@@ -17,7 +17,7 @@ mod emit;
 mod insert;
 mod places;
 
-pub(crate) use insert::New;
+pub(crate) use insert::{New, SYMLINK_MODE};
 pub(crate) use places::{Placed, needs_spool, placed};
 
 use crate::tar::WHITEOUT;
@@ -34,6 +34,7 @@ pub struct Contents {
     /// What a tar may still make us remember.
     inodes_left: u64,
     bytes_left: u64,
+    chunks_left: u64,
     /// The directory of the last insertion, because neighbours in a tar share it.
     last_parent: (Vec<u8>, u32),
 }
@@ -80,6 +81,10 @@ struct File {
 
 const ROOT: u32 = 0;
 
+/// Entries of all chunk tables of sparse files: 128 MiB of index, enough for 64 GiB in pieces of 4 KiB. A few bytes of
+/// tar may claim any number.
+const MAX_CHUNKS: u64 = 16 << 20;
+
 impl Contents {
     pub(crate) fn new(limits: &Limits) -> Self {
         let root = Directory { parent: ROOT, names: BTreeMap::new(), implied: true, opaque: Opaque::No };
@@ -89,6 +94,7 @@ impl Contents {
             // Inodes are numbered with 32 bits.
             inodes_left: limits.entries.min(u64::from(u32::MAX) - 1),
             bytes_left: limits.metadata,
+            chunks_left: MAX_CHUNKS,
             last_parent: (Vec::new(), ROOT),
         }
     }

@@ -1,5 +1,5 @@
 //! Errors.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a layer cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -8,7 +8,7 @@ pub enum LayerError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The tar is damaged or hostile.
-    #[error("bad tar at byte {offset}{}: {what}", .path.as_ref().map(|p| format!(" ({})", p.display())).unwrap_or_default())]
+    #[error("bad tar at byte {offset}{}: {what}", .path.as_ref().map(|path| format!(" ({})", shown(path))).unwrap_or_default())]
     Tar {
         /// Offset of the member's header in the tar.
         offset: u64,
@@ -32,11 +32,24 @@ pub enum LayerError {
     #[error("cannot write the layer index: {0}")]
     WriteIndex(#[from] strata_erofs::WriteError),
     /// A path does not lead where it should.
-    #[error("{}: {what}", .path.display())]
+    #[error("{}: {what}", shown(.path))]
     Path {
         /// The path, inside the layer or stack.
         path: PathBuf,
         /// What is wrong.
         what: String,
     },
+}
+
+/// A path for a message. Names come from strangers: control characters must not reach the terminal.
+fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }

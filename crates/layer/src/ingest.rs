@@ -110,24 +110,15 @@ impl Ingest {
         let limit = if spool || inner { MAX_UNALIGNED } else { MAX_DIRTY };
         let keep = (spool || odd) && size <= limit && self.contents.can_afford(size);
         let (digest, clean) = self.content(reader, member, segments, keep)?;
-        let data = if spool || !clean {
-            if !keep && (spool || inner) {
-                return Err(refuse(
-                    member,
-                    format!(
-                        "its pieces do not begin and end on blocks of 512 bytes, so that its {size} bytes must be copied; {MAX_UNALIGNED} are allowed"
-                    ),
-                ));
-            }
-            if keep {
-                Placed::Spooled(self.kept.as_slice().into())
-            } else {
-                placed(segments, size).map_err(|what| refuse(member, what))?
-            }
-        } else {
-            placed(segments, size).map_err(|what| refuse(member, what))?
-        };
-        self.contents.charge(data.weight(size)).map_err(|what| refuse(member, what))?;
+        let copy = spool || !clean;
+        if copy && !keep && (spool || inner) {
+            let what = format!(
+                "its pieces do not begin and end on blocks of 512 bytes, so that its {size} bytes must be copied into the index; at most {MAX_UNALIGNED} are"
+            );
+            return Err(refuse(member, what));
+        }
+        let data =
+            if copy && keep { Placed::Spooled(self.kept.as_slice().into()) } else { placed(segments, size) };
         Ok(New::Regular { size, data, digest })
     }
 
@@ -190,7 +181,7 @@ struct FileHash {
 
 impl FileHash {
     fn hole(&mut self, mut length: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while self.zeros && length > 0 {
             let part = length.min(ZEROS.len() as u64);
             self.blake3.update(&ZEROS[..part as usize]);

@@ -1,5 +1,7 @@
 //! From members to the tree. Errors say what is wrong; callers add where.
-use super::{Body, Contents, Directory, File, Inode, Opaque, Placed, ROOT, is_overlay_xattr, is_shown};
+use super::{
+    Body, Contents, Directory, File, Inode, MAX_CHUNKS, Opaque, Placed, ROOT, is_overlay_xattr, is_shown,
+};
 use crate::ContentDigest;
 use crate::tar::WHITEOUT;
 use std::collections::BTreeMap;
@@ -12,6 +14,9 @@ const MAX_XATTR_NAME: usize = 255;
 const MAX_XATTR_VALUE: usize = 65535;
 /// All attributes of one inode, with EROFS's four bytes and padding each.
 const MAX_XATTRS: usize = 4 * 65534;
+
+/// What Linux shows of every symlink, whatever a tar says.
+pub(crate) const SYMLINK_MODE: u16 = 0o777;
 
 /// A new entry, besides its attributes.
 pub(crate) enum New<'a> {
@@ -30,13 +35,16 @@ enum Existing {
     Directory(u32),
     Symlink(Vec<u8>),
     Whiteout,
-    Other(u32),
+    Other,
 }
 
 impl Contents {
     /// Adds an entry at a clean relative path, as the next member of the tar does.
     pub(crate) fn insert(&mut self, path: &[u8], attributes: Attributes, new: New<'_>) -> Result<(), String> {
-        let attributes = checked(attributes)?;
+        let mut attributes = checked(attributes)?;
+        if let New::Symlink(_) = new {
+            attributes.mode = SYMLINK_MODE;
+        }
         if path.is_empty() {
             let New::Directory = new else { return Err("the root must be a directory".into()) };
             self.describe(ROOT, attributes);
@@ -64,10 +72,19 @@ impl Contents {
     }
 
     /// Counts bytes that a tar makes us remember.
-    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), String> {
+    fn charge(&mut self, bytes: u64) -> Result<(), String> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(
             "the names, attributes and maps of this tar need more memory than allowed: not a layer anybody makes",
         )?;
+        Ok(())
+    }
+
+    fn charge_places(&mut self, data: &Placed, size: u64) -> Result<(), String> {
+        self.charge(data.weight())?;
+        let chunks = data.chunks(size);
+        self.chunks_left = self.chunks_left.checked_sub(chunks).ok_or_else(|| {
+            format!("it is a sparse file of {size} bytes whose map would have {chunks} entries; {MAX_CHUNKS} in all are allowed")
+        })?;
         Ok(())
     }
 
@@ -95,7 +112,10 @@ impl Contents {
                 self.charge(target.len() as u64)?;
                 Body::Symlink(target.into())
             }
-            New::Regular { size, data, digest } => Body::Regular(File { size, data, digest }),
+            New::Regular { size, data, digest } => {
+                self.charge_places(&data, size)?;
+                Body::Regular(File { size, data, digest })
+            }
         };
         let id = self.add(Inode { attributes, body })?;
         self.link(parent, name, id)
@@ -181,7 +201,7 @@ impl Contents {
             Body::Directory(_) => Existing::Directory(id),
             Body::Symlink(target) => Existing::Symlink(target.to_vec()),
             Body::Whiteout => Existing::Whiteout,
-            _ => Existing::Other(id),
+            _ => Existing::Other,
         }
     }
 
@@ -199,7 +219,7 @@ impl Contents {
                 Existing::Symlink(target) => way.follow(&target, at)?,
                 Existing::Nothing => self.imply(at, &name, Opaque::No)?,
                 Existing::Whiteout => self.imply(at, &name, Opaque::Replaced)?,
-                Existing::Other(_) => {
+                Existing::Other => {
                     let shown = path.escape_ascii();
                     return Err(format!(
                         "its parent {shown} leads through something that is not a directory"
@@ -245,7 +265,7 @@ impl Contents {
                 _ if name == b".." => self.directory(at).map_or(ROOT, |directory| directory.parent),
                 Existing::Directory(id) => id,
                 Existing::Symlink(target) => way.follow(&target, at)?,
-                Existing::Nothing | Existing::Whiteout | Existing::Other(_) => return Ok(None),
+                Existing::Nothing | Existing::Whiteout | Existing::Other => return Ok(None),
             };
         }
         if name.is_empty() {

@@ -2,9 +2,6 @@
 use crate::tar::{BLOCK, Segment, padding};
 use strata_erofs::{Data, Extent};
 
-/// Entries of one file's chunk table: 128 MiB of index. A sparse file of 64 GiB in pieces of 4 KiB has as many.
-const MAX_CHUNKS: u64 = 16 << 20;
-
 /// Where the bytes of a regular file are.
 pub(crate) enum Placed {
     /// In one piece in the tar, from this offset.
@@ -34,12 +31,20 @@ impl Placed {
         }
     }
 
-    /// Bytes this keeps in memory or, as a chunk table, in the index.
-    pub(crate) fn weight(&self, size: u64) -> u64 {
+    /// Bytes this keeps in memory.
+    pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Whole(_) => 0,
-            Self::Pieces(segments) => chunks(segments, size) * 8 + segments.len() as u64 * 24,
+            Self::Pieces(segments) => size_of_val(&**segments) as u64,
             Self::Spooled(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Entries of its chunk table in the index, where it has more than one.
+    pub(super) fn chunks(&self, size: u64) -> u64 {
+        match self {
+            Self::Whole(_) | Self::Spooled(_) => 0,
+            Self::Pieces(segments) => chunks(segments, size),
         }
     }
 }
@@ -51,20 +56,11 @@ pub(crate) fn needs_spool(segments: &[Segment]) -> bool {
 
 /// The places of a file whose segments are aligned. A segment that ends inside a block is taken to the block's end,
 /// whose padding the caller knows to be zeros.
-pub(crate) fn placed(segments: &[Segment], size: u64) -> Result<Placed, String> {
+pub(crate) fn placed(segments: &[Segment], size: u64) -> Placed {
     match segments {
-        [] if size == 0 => Ok(Placed::Whole(0)),
-        [all] if all.logical == 0 && all.length == size => Ok(Placed::Whole(all.offset)),
-        _ => {
-            let segments = joined(segments, size);
-            let chunks = chunks(&segments, size);
-            if chunks > MAX_CHUNKS {
-                return Err(format!(
-                    "it is a sparse file of {size} bytes in pieces so small that its map has {chunks} entries; {MAX_CHUNKS} are allowed"
-                ));
-            }
-            Ok(Placed::Pieces(segments.into()))
-        }
+        [] if size == 0 => Placed::Whole(0),
+        [all] if all.logical == 0 && all.length == size => Placed::Whole(all.offset),
+        _ => Placed::Pieces(joined(segments, size).into()),
     }
 }
 

@@ -90,7 +90,7 @@ impl Sparse {
             b"numblocks" => self.map = Some(Vec::new()),
             b"offset" | b"numbytes" => {
                 let map = self.map.get_or_insert_default();
-                if (map.len() % 2 == 0) != (field == b"offset") {
+                if map.len().is_multiple_of(2) != (field == b"offset") {
                     return None;
                 }
                 map.push(number::decimal(value)?);
@@ -106,7 +106,9 @@ impl Sparse {
 }
 
 /// Key, value and what follows.
-fn split(body: &[u8]) -> Result<(&[u8], &[u8], &[u8]), String> {
+type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+fn split(body: &[u8]) -> Result<Split<'_>, String> {
     let wrong = || "a PAX record is malformed; it must read `LENGTH KEY=VALUE` and a line feed".to_owned();
     // 20 digits hold every 64-bit number.
     let space = body.iter().take(21).position(|byte| *byte == b' ').ok_or_else(wrong)?;
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn records_are_split_by_length_not_by_line() {
-        let mut records = parse(b"27 SCHILY.xattr.user.x=a\nb\0\n9 path=p\n").unwrap();
+        let mut records = parse(b"28 SCHILY.xattr.user.x=a\nb\0\n9 path=p\n").unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"p"[..]));
         assert_eq!(records.take_xattrs(), [Xattr { name: b"user.x".to_vec(), value: b"a\nb\0".to_vec() }]);
     }
@@ -228,12 +230,12 @@ mod tests {
 
     #[test]
     fn attribute_names_and_values_are_decoded() {
-        let mut records = parse(b"37 SCHILY.xattr.user.a%3Db%25c%41=v=w\n").unwrap();
+        let mut records = parse(b"38 SCHILY.xattr.user.a%3Db%25c%41=v=w\n").unwrap();
         assert_eq!(
             records.take_xattrs(),
             [Xattr { name: b"user.a=b%c%41".to_vec(), value: b"v=w".to_vec() }]
         );
-        let mut records = parse(b"35 LIBARCHIVE.xattr.user.%41=AAH/gA\n").unwrap();
+        let mut records = parse(b"36 LIBARCHIVE.xattr.user.%41=AAH/gA\n").unwrap();
         assert_eq!(
             records.take_xattrs(),
             [Xattr { name: b"user.A".to_vec(), value: vec![0, 1, 0xff, 0x80] }]
@@ -245,10 +247,10 @@ mod tests {
 
     #[test]
     fn sparse_maps_of_both_old_formats() {
-        let old = b"22 GNU.sparse.size=10\n25 GNU.sparse.numblocks=1\n23 GNU.sparse.offset=4\n25 GNU.sparse.numbytes=6\n";
+        let old = b"22 GNU.sparse.size=10\n26 GNU.sparse.numblocks=1\n23 GNU.sparse.offset=4\n25 GNU.sparse.numbytes=6\n";
         let records = parse(old).unwrap();
         assert_eq!((records.sparse.real_size, records.sparse.map), (Some(10), Some(vec![4, 6])));
-        let records = parse(b"24 GNU.sparse.map=4,6,10\n").unwrap();
+        let records = parse(b"25 GNU.sparse.map=4,6,10\n").unwrap();
         assert_eq!(records.sparse.map, Some(vec![4, 6, 10]));
         assert!(parse(b"25 GNU.sparse.numbytes=6\n").is_err());
     }

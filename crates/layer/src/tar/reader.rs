@@ -2,7 +2,7 @@
 use super::header::{Block, Field};
 use super::pax::Records;
 use super::sparse::{self, NewMap};
-use super::{BLOCK, Member, MemberKind, Segment, member, name, padding};
+use super::{BLOCK, MAX_PATH, Member, MemberKind, Segment, member, name, padding};
 use crate::{LayerError, Limits};
 use std::io::{BufRead, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -298,6 +298,11 @@ impl<R: BufRead> Reader<R> {
         }
         let real =
             sparse.real_size.ok_or_else(|| "its sparse map comes without the file's real size".to_owned())?;
+        if i64::try_from(real).is_err() {
+            return Err(
+                format!("its real size is {real}; Linux has files of {} bytes at most", i64::MAX).into()
+            );
+        }
         let map = match sparse.version {
             (0, 0 | 1) => sparse.map.clone().unwrap_or_default(),
             (1, 0) => self.new_map()?,
@@ -407,7 +412,8 @@ fn place(fault: Fault, offset: u64, name: &[u8]) -> LayerError {
     match fault {
         Fault::Io(error) => LayerError::Io(error),
         Fault::Tar(what) => {
-            let path = (!name.is_empty()).then(|| std::ffi::OsString::from_vec(name.to_vec()).into());
+            let name = if name.len() > MAX_PATH { [&name[..200], b"..."].concat() } else { name.to_vec() };
+            let path = (!name.is_empty()).then(|| std::ffi::OsString::from_vec(name).into());
             LayerError::Tar { offset, path, what }
         }
     }

@@ -148,6 +148,6 @@ mod tests {
         assert_eq!(map.block(&block), Ok(true));
         assert_eq!(map.into_map(), [0, 512, 4096, 10]);
         let mut map = NewMap::default();
-        assert_eq!(map.block(&[b'1'; 512]).is_err(), true);
+        assert!(map.block(&[b'1'; 512]).is_err());
     }
 }

@@ -1,10 +1,24 @@
-//! Integration tests of the layer crate: real trees in `/var/tmp`, the real kernel.
+//! Layers against GNU tar, the kernel and overlayfs: real trees in `/var/tmp`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod archive;
 
 mod context;
 mod copy;
+mod dialects;
+mod generate;
+mod handmade;
+mod hostile;
+mod links;
+mod mounted;
+mod mutations;
+mod observe;
+mod pack;
+mod round_trip;
 mod scene;
 mod speed;
 mod stack;
+mod throughput;
 mod unpack;
+mod whiteouts;
