@@ -112,3 +112,60 @@ pub fn format(nanos: i64) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("5s", 5_000_000_000),
+            ("1h2m3.5s", 3_723_500_000_000),
+            ("-1.5h", -5_400_000_000_000),
+            ("+5s", 5_000_000_000),
+            (".5s", 500_000_000),
+            ("5.s", 5_000_000_000),
+            ("100us", 100_000),
+            ("1µs", 1_000),
+            ("0.3333333333333333333h", 1_200_000_000_000 - 1),
+            ("9223372036854775807ns", i64::MAX),
+            ("-9223372036854775808ns", i64::MIN),
+        ] {
+            assert_eq!(parse(text), Ok(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(error(""), "time: invalid duration \"\"");
+        assert_eq!(error("3"), "time: missing unit in duration \"3\"");
+        assert_eq!(error("-"), "time: invalid duration \"-\"");
+        assert_eq!(error("s"), "time: invalid duration \"s\"");
+        assert_eq!(error(".s"), "time: invalid duration \".s\"");
+        assert_eq!(error("1d"), "time: unknown unit \"d\" in duration \"1d\"");
+        assert_eq!(error("1 s"), "time: unknown unit \" s\" in duration \"1 s\"");
+        assert_eq!(error("9223372036854775808ns"), "time: invalid duration \"9223372036854775808ns\"");
+        assert_eq!(error("3000000h"), "time: invalid duration \"3000000h\"");
+    }
+
+    #[test]
+    fn as_go_prints_them() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (2_200_000, "2.2ms"),
+            (3_300_000_000, "3.3s"),
+            (245_000_000_000, "4m5s"),
+            (245_001_000_000, "4m5.001s"),
+            (18_367_001_000_000, "5h6m7.001s"),
+            (480_000_000_001, "8m0.000000001s"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
+        ] {
+            assert_eq!(format(nanos), text);
+        }
+    }
+}

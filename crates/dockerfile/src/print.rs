@@ -94,7 +94,7 @@ impl Printer {
             pairs.iter().map(|(key, value)| format!("{}={}", key.text, value.text)).collect();
         match (pairs, &modern[..]) {
             ([(key, value)], [joined]) => {
-                let mut line = Logical::new(1);
+                let mut line = Logical::default();
                 line.push(joined, 0);
                 let words = crate::parse::split_quoted(&line, line.all(), self.escape);
                 let same = matches!(&words[..], [word] if word.text == *joined);

@@ -62,16 +62,9 @@ pub(crate) struct Logical {
     pub(crate) text: String,
     /// (offset in `text`, offset in the file) of every piece, ascending.
     pieces: Vec<(usize, usize)>,
-    /// Lines of the file, from 1.
-    pub(crate) first_line: usize,
-    pub(crate) last_line: usize,
 }
 
 impl Logical {
-    pub(crate) fn new(first_line: usize) -> Self {
-        Self { first_line, last_line: first_line, ..Self::default() }
-    }
-
     pub(crate) fn push(&mut self, piece: &str, at: usize) {
         self.pieces.push((self.text.len(), at));
         self.text.push_str(piece);

@@ -82,39 +82,42 @@ impl Pattern {
 /// How many characters at the head match, as few or as many as possible. All positions in the pattern that can be
 /// reached are followed at once, so that no pattern takes more than its length times the value's.
 fn matched(tokens: &[Token], value: impl Iterator<Item = char>, longest: bool) -> Option<usize> {
-    let mut states = vec![false; tokens.len() + 1];
-    states[0] = true;
-    skip_stars(tokens, &mut states);
-    let mut best = states[tokens.len()].then_some(0);
+    let mut states = Vec::with_capacity(tokens.len() + 1);
+    let mut next = Vec::with_capacity(tokens.len() + 1);
+    reach(tokens, 0, &mut states);
+    let mut best = states.contains(&tokens.len()).then_some(0);
     for (count, c) in value.enumerate() {
         if best.is_some() && !longest {
             break;
         }
-        let mut next = vec![false; tokens.len() + 1];
-        for (i, token) in tokens.iter().enumerate().filter(|(i, _)| states[*i]) {
-            match token {
-                Token::Star if c != '\n' => next[i] = true,
-                Token::Any if c != '\n' => next[i + 1] = true,
-                Token::Char(wanted) if *wanted == c => next[i + 1] = true,
+        next.clear();
+        for state in &states {
+            match tokens.get(*state) {
+                Some(Token::Star) if c != '\n' => reach(tokens, *state, &mut next),
+                Some(Token::Any) if c != '\n' => reach(tokens, state + 1, &mut next),
+                Some(Token::Char(wanted)) if *wanted == c => reach(tokens, state + 1, &mut next),
                 _ => {}
             }
         }
-        skip_stars(tokens, &mut next);
-        if !next.contains(&true) {
+        if next.is_empty() {
             break;
         }
-        states = next;
-        if states[tokens.len()] {
+        std::mem::swap(&mut states, &mut next);
+        if states.contains(&tokens.len()) {
             best = Some(count + 1);
         }
     }
     best
 }
 
-fn skip_stars(tokens: &[Token], states: &mut [bool]) {
-    for (i, token) in tokens.iter().enumerate() {
-        if states[i] && *token == Token::Star {
-            states[i + 1] = true;
+/// Adds a place in the pattern, and those behind it that need no character.
+fn reach(tokens: &[Token], state: usize, states: &mut Vec<usize>) {
+    let mut state = state;
+    while !states.contains(&state) {
+        states.push(state);
+        if tokens.get(state) != Some(&Token::Star) {
+            break;
         }
+        state += 1;
     }
 }

@@ -167,6 +167,7 @@ pub struct Walk<'i> {
 impl Walk<'_> {
     /// What becomes of a path; see [`Ignore::verdict`].
     pub fn verdict(&mut self, path: &[u8], is_dir: bool) -> Verdict {
+        let path = &path[path.iter().take_while(|b| **b == b'/').count()..];
         if self.ignore.is_empty() || path.is_empty() || path == b"." {
             return Verdict::Include;
         }

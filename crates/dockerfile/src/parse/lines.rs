@@ -13,8 +13,6 @@ pub(crate) struct Line {
     pub(crate) start: usize,
     /// Before the newline and the carriage returns in front of it.
     pub(crate) end: usize,
-    /// Behind the newline.
-    pub(crate) next: usize,
     /// From 1.
     pub(crate) number: usize,
 }
@@ -68,7 +66,7 @@ impl<'a> Lines<'a> {
             }));
         }
         let end = start + rest[..length].trim_end_matches('\r').len();
-        Some(Ok(Line { start, end, next, number: self.number }))
+        Some(Ok(Line { start, end, number: self.number }))
     }
 
     pub(crate) fn content(&self, line: Line) -> &'a str {
@@ -77,7 +75,7 @@ impl<'a> Lines<'a> {
 
     /// The instruction that begins on `first`, up to the end of its last continuation.
     pub(crate) fn logical(&mut self, first: Line) -> Result<Gathered, Fault> {
-        let mut line = Logical::new(first.number);
+        let mut line = Logical::default();
         let mut blank: Option<Span> = None;
         let content = self.content(first);
         let indent = content.len() - content.trim_start().len();
@@ -85,7 +83,6 @@ impl<'a> Lines<'a> {
         while open {
             let Some(next) = self.next_line() else { break };
             let next = next?;
-            line.last_line = next.number;
             let content = self.content(next);
             let trimmed = content.trim_start();
             if trimmed.starts_with('#') {

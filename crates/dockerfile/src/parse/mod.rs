@@ -137,13 +137,12 @@ struct Taken {
 
 /// A whole instruction as lines: continuations and heredoc bodies included.
 fn read_line(lines: &mut Lines<'_>, first: Line) -> Result<(Gathered, Taken), Fault> {
-    let mut gathered = lines.logical(first)?;
+    let gathered = lines.logical(first)?;
     let line = &gathered.line;
     let escape = lines.escape;
     let parts = Parts::read(line, line.all(), escape).map_err(|fault| stage::comment_hint(fault, line))?;
     let openings = parts.openings(line, escape)?;
     let bodies = Bodies::read(lines, openings)?;
-    gathered.line.last_line = lines.count();
     Ok((gathered, Taken { parts, bodies, escape }))
 }
 

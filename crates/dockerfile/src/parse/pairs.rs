@@ -59,7 +59,7 @@ pub(crate) fn cut(word: &Word) -> Option<(Word, Word)> {
 
 /// True for the old form, of which the linter warns.
 pub(crate) fn is_legacy(original: &str, escape: char) -> bool {
-    let mut line = Logical::new(1);
+    let mut line = Logical::default();
     line.push(original, 0);
     let (_, rest) = super::words::cut_word(&line, line.trim(line.all()));
     let (_, args) = super::words::take_flags(&line, rest, escape);

@@ -1,6 +1,7 @@
 //! What holds for every text.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use strata_dockerfile::*;
 
 use crate::dump::dump;
@@ -88,9 +89,46 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(PIECES), 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Whole instructions; between their words anything may stand.
+const BEGINNINGS: &[&str] = &[
+    "RUN ",
+    "RUN --mount=type=cache,target=/x ",
+    "COPY a ",
+    "COPY --from=b --chown=\"a b\" ",
+    "ADD --link x ",
+    "ENV x=",
+    "ENV key ",
+    "LABEL a=b ",
+    "ARG ",
+    "CMD ",
+    "CMD [\"a\", \"b\"]",
+    "ENTRYPOINT ",
+    "SHELL [\"sh\"]",
+    "ONBUILD RUN ",
+    "ONBUILD COPY a ",
+    "HEALTHCHECK --interval=5s CMD ",
+    "EXPOSE 80 ",
+    "VOLUME /v ",
+    "VOLUME [\"a b\"]",
+    "USER u",
+    "WORKDIR /w",
+    "STOPSIGNAL 9",
+    "MAINTAINER m",
+    "FROM a AS b",
+    "FROM --platform=$x a",
+    "COPY <<EOF /x\n$x\nEOF\n#",
+    "RUN <<-'EOF' cat\n\ta\n\tEOF\n#",
+    "RUN cat 3<<A <<\"B\"\na\nA\nb\nB\n#",
+    "ONBUILD COPY <<EOF /x\na\nEOF\n#",
+];
+
 /// A file that parses more often than not.
 fn likely_file() -> impl Strategy<Value = String> {
-    text().prop_map(|text| format!("FROM a\n{text}"))
+    let piece =
+        || prop::sample::select(PIECES).prop_filter("no line of its own", |piece| !piece.contains("FROM"));
+    let line = (prop::sample::select(BEGINNINGS), prop::collection::vec(piece(), 0..3))
+        .prop_map(|(beginning, pieces)| format!("{beginning}{}\n", pieces.concat()));
+    prop::collection::vec(line, 0..8).prop_map(|lines| format!("FROM a\n{}", lines.concat()))
 }
 
 /// Every span lies in the text, on the edges of characters.
@@ -143,7 +181,7 @@ proptest! {
 
     #[test]
     fn no_word_makes_expansion_panic(word in text(), escape in prop::sample::select(&['\\', '`'][..])) {
-        let lookup = |name: &str| (name.len() % 2 == 0).then(|| format!("<{name}>"));
+        let lookup = |name: &str| name.len().is_multiple_of(2).then(|| format!("<{name}>"));
         let _ = expand(&word, escape, &lookup);
         let _ = expand_raw(&word, escape, &lookup);
         let _ = expand_words(&word, escape, &lookup);
@@ -178,6 +216,18 @@ proptest! {
     fn durations_survive_printing(nanos in any::<i64>()) {
         prop_assert_eq!(duration::parse(&duration::format(nanos)), Ok(nanos));
     }
+}
+
+/// The property above would be empty if most files did not parse.
+#[test]
+fn likely_files_are_likely() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut parsed = 0;
+    for _ in 0..1000 {
+        let text = likely_file().new_tree(&mut runner).unwrap().current();
+        parsed += usize::from(parse(&text).is_ok());
+    }
+    assert!(parsed > 300, "only {parsed} of 1000 parse");
 }
 
 /// Every golden file with one byte changed, dropped or doubled at each place.

@@ -1,5 +1,8 @@
 //! `RUN --mount` and `RUN --device`: comma separated options (`spec/build.md` section 3).
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::{ExpandError, go_quote, suggest};
