@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -107,8 +108,12 @@ impl Published {
             return Ok(());
         }
         let socket = Socket::netfilter()?;
-        table::delete(&socket, &self.bridge, &forwards)?;
-        conntrack::forget_after(&socket, &forwards)
+        let outcome = table::delete(&socket, &self.bridge, &forwards)
+            .and_then(|()| conntrack::forget_after(&socket, &forwards));
+        // The kernel holds up the closing of a netfilter socket until what was deleted is freed, about 10 ms
+        // later. Nobody has to wait for that; without a thread to spare, the socket is closed here.
+        let _ = thread::Builder::new().name("netfilter-close".to_owned()).spawn(move || drop(socket));
+        outcome
     }
 
     fn add(&mut self, bridge: &Bridge, socket: &Socket, mapping: &PortMapping) -> Result<(), NetError> {
