@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Seek, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -31,15 +32,27 @@ pub struct BridgeConfig {
     pub state: PathBuf,
 }
 
-/// A bridge that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A bridge that exists. Keep one for as long as the process works with containers: it holds a netfilter
+/// socket, and the kernel holds up the closing of any such socket while it frees what somebody deleted (about
+/// 10 ms).
+#[derive(Clone, Debug)]
 pub struct Bridge {
     name: String,
     index: u32,
     subnet: Subnet,
     gateway: Ipv4Addr,
     mtu: u32,
+    filter: Arc<Socket>,
 }
+
+impl PartialEq for Bridge {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |bridge: &Self| (bridge.index, bridge.subnet, bridge.gateway, bridge.mtu);
+        self.name == other.name && facts(self) == facts(other)
+    }
+}
+
+impl Eq for Bridge {}
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -61,7 +74,7 @@ impl Bridge {
     pub fn ensure(config: &BridgeConfig) -> Result<Self, NetError> {
         check_name(&config.name)?;
         let route = Socket::route()?;
-        let filter = Socket::netfilter()?;
+        let filter = Arc::new(Socket::netfilter()?);
         let mtu = route::uplink_mtu(&route)?;
         let mut bridge = match Self::find_complete(&route, &filter, &config.name)? {
             Some(bridge) => bridge,
@@ -86,9 +99,10 @@ impl Bridge {
     /// What the kernel refused.
     pub fn list() -> Result<Vec<Self>, NetError> {
         let socket = Socket::route()?;
+        let filter = Arc::new(Socket::netfilter()?);
         let addresses = route::addresses(&socket)?;
         let ours = route::links(&socket)?.into_iter().filter(is_ours);
-        Ok(ours.filter_map(|link| Self::from_link(&link, &addresses)).collect())
+        Ok(ours.filter_map(|link| Self::from_link(&link, &addresses, &filter)).collect())
     }
 
     /// Removes everything that [`Bridge::ensure`], [`Endpoint::attach`](super::Endpoint::attach) and
@@ -132,7 +146,7 @@ impl Bridge {
     /// What the kernel refused.
     pub fn sweep(&self) -> Result<usize, NetError> {
         let route = Socket::route()?;
-        table::delete_stale(&Socket::netfilter()?, &self.name, || {
+        table::delete_stale(&self.filter, &self.name, || {
             let alive = endpoint::attached(&route, self)?;
             Ok(move |address| !alive.contains(&address))
         })
@@ -158,27 +172,38 @@ impl Bridge {
         self.mtu
     }
 
+    /// The netfilter socket of the host's namespace.
+    pub(super) fn filter(&self) -> &Socket {
+        &self.filter
+    }
+
     pub(super) fn index(&self) -> u32 {
         self.index
     }
 
-    fn from_link(link: &Link, addresses: &[(u32, Ipv4Addr, Subnet)]) -> Option<Self> {
+    fn from_link(link: &Link, addresses: &[(u32, Ipv4Addr, Subnet)], filter: &Arc<Socket>) -> Option<Self> {
         let (_, gateway, subnet) = *addresses.iter().find(|(index, _, _)| *index == link.index)?;
-        Some(Self { name: link.name.clone(), index: link.index, subnet, gateway, mtu: link.mtu })
+        let (name, filter) = (link.name.clone(), Arc::clone(filter));
+        Some(Self { name, index: link.index, subnet, gateway, mtu: link.mtu, filter })
     }
 
     /// The bridge, if nothing is missing that needs the lock to be made.
-    fn find_complete(route: &Socket, filter: &Socket, name: &str) -> Result<Option<Self>, NetError> {
+    fn find_complete(route: &Socket, filter: &Arc<Socket>, name: &str) -> Result<Option<Self>, NetError> {
         let Some(link) = route::link_named(route, name)? else { return Ok(None) };
         if link.kind != "bridge" || !is_ours(&link) || !link.up {
             return Ok(None);
         }
-        let Some(bridge) = Self::from_link(&link, &route::addresses(route)?) else { return Ok(None) };
+        let Some(bridge) = Self::from_link(&link, &route::addresses(route)?, filter) else { return Ok(None) };
         Ok(nft::table_exists(filter, &table::name(name))?.then_some(bridge))
     }
 
     /// Makes what is missing, under the lock.
-    fn complete(config: &BridgeConfig, route: &Socket, filter: &Socket, mtu: u32) -> Result<Self, NetError> {
+    fn complete(
+        config: &BridgeConfig,
+        route: &Socket,
+        filter: &Arc<Socket>,
+        mtu: u32,
+    ) -> Result<Self, NetError> {
         let mut record = LockedRecord::open(config)?;
         // Another process may have been faster.
         if let Some(bridge) = Self::find_complete(route, filter, &config.name)? {
@@ -186,7 +211,7 @@ impl Bridge {
         }
         let bridge = match route::link_named(route, &config.name)? {
             Some(link) if !is_ours(&link) => return Err(NetError::NameTaken(config.name.clone())),
-            Some(link) => match Self::from_link(&link, &route::addresses(route)?) {
+            Some(link) => match Self::from_link(&link, &route::addresses(route)?, filter) {
                 Some(bridge) => {
                     let mut batch = Batch::new();
                     route::change_link(&mut batch, link.index, None);
@@ -198,10 +223,10 @@ impl Bridge {
                     let mut batch = Batch::new();
                     route::delete_link(&mut batch, link.index);
                     route.execute(batch)?;
-                    Self::create(config, route, &mut record, mtu)?
+                    Self::create(config, route, filter, &mut record, mtu)?
                 }
             },
-            None => Self::create(config, route, &mut record, mtu)?,
+            None => Self::create(config, route, filter, &mut record, mtu)?,
         };
         table::build(filter, &bridge.name, bridge.subnet)?;
         Ok(bridge)
@@ -210,6 +235,7 @@ impl Bridge {
     fn create(
         config: &BridgeConfig,
         route: &Socket,
+        filter: &Arc<Socket>,
         record: &mut LockedRecord,
         mtu: u32,
     ) -> Result<Self, NetError> {
@@ -229,7 +255,8 @@ impl Bridge {
         let link = route::link_named(route, name)?.ok_or_else(|| NetError::NoBridge(name.clone()))?;
         let settled = settle(route, &link, wanted).and_then(|subnet| {
             record.store(subnet)?;
-            Ok(Self { name: name.clone(), index: link.index, subnet, gateway: subnet.gateway(), mtu })
+            let (name, filter) = (name.clone(), Arc::clone(filter));
+            Ok(Self { name, index: link.index, subnet, gateway: subnet.gateway(), mtu, filter })
         });
         if settled.is_err() {
             let mut batch = Batch::new();

@@ -61,9 +61,7 @@ impl Endpoint {
             }
             None => plug_in_anywhere(&socket, bridge, namespace, config)?,
         };
-        table::delete_stale(&Socket::netfilter()?, bridge.name(), || {
-            Ok(move |forwarded| forwarded == address)
-        })?;
+        table::delete_stale(bridge.filter(), bridge.name(), || Ok(move |forwarded| forwarded == address))?;
 
         // Asked, not chosen: the kernel may have given the namespace some tunnel devices.
         let inside = route::link_named(namespace.socket(), INSIDE)?;

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::thread;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::netlink::{Refusal, Socket};
+use super::netlink::Refusal;
 use super::ports::{HostPort, PortMapping, Protocol};
 use super::proxy::{Listener, Proxy, RunningProxy};
 use super::table::{self, Forward};
@@ -41,7 +40,7 @@ enum Service {
 /// loopback, over IPv6 and from containers wait until [`Published::serve`].
 #[derive(Debug)]
 pub struct Published {
-    bridge: String,
+    bridge: Bridge,
     bindings: Vec<PortBinding>,
     forwards: Vec<Forward>,
     service: Service,
@@ -57,16 +56,15 @@ pub struct Published {
 pub fn publish(bridge: &Bridge, mappings: &[PortMapping]) -> Result<Published, NetError> {
     // Dropped on any error, which takes back what was done so far.
     let mut published = Published {
-        bridge: bridge.name().to_owned(),
+        bridge: bridge.clone(),
         bindings: Vec::new(),
         forwards: Vec::new(),
         service: Service::Listening(Proxy::new(bridge.name())),
     };
-    let socket = Socket::netfilter()?;
     for mapping in mappings {
-        published.add(bridge, &socket, mapping)?;
+        published.add(mapping)?;
     }
-    conntrack::forget_before(&socket, &published.forwards)?;
+    conntrack::forget_before(bridge.filter(), &published.forwards)?;
     Ok(published)
 }
 
@@ -83,7 +81,7 @@ impl Published {
     /// [`NetError::Kernel`] when there is no thread or descriptor left.
     pub fn serve(&mut self) -> Result<(), NetError> {
         let Service::Listening(proxy) = &mut self.service else { return Ok(()) };
-        let proxy = std::mem::replace(proxy, Proxy::new(&self.bridge));
+        let proxy = std::mem::replace(proxy, Proxy::new(self.bridge.name()));
         if !proxy.is_empty() {
             self.service = Service::Serving { _proxy: proxy.spawn()? };
         }
@@ -107,26 +105,22 @@ impl Published {
         if forwards.is_empty() {
             return Ok(());
         }
-        let socket = Socket::netfilter()?;
-        let outcome = table::delete(&socket, &self.bridge, &forwards)
-            .and_then(|()| conntrack::forget_after(&socket, &forwards));
-        // The kernel holds up the closing of a netfilter socket until what was deleted is freed, about 10 ms
-        // later. Nobody has to wait for that; without a thread to spare, the socket is closed here.
-        let _ = thread::Builder::new().name("netfilter-close".to_owned()).spawn(move || drop(socket));
-        outcome
+        let filter = self.bridge.filter();
+        table::delete(filter, self.bridge.name(), &forwards)?;
+        conntrack::forget_after(filter, &forwards)
     }
 
-    fn add(&mut self, bridge: &Bridge, socket: &Socket, mapping: &PortMapping) -> Result<(), NetError> {
+    fn add(&mut self, mapping: &PortMapping) -> Result<(), NetError> {
         let addresses = match mapping.host_ip {
             Some(address) => vec![address],
             None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         };
         let first = SocketAddr::new(addresses[0], 0);
         match mapping.host_port {
-            HostPort::Fixed(port) => self.try_port(bridge, socket, mapping, &addresses, port),
+            HostPort::Fixed(port) => self.try_port(mapping, &addresses, port),
             HostPort::FirstFree(from, to) => {
                 for port in from..=to {
-                    match self.try_port(bridge, socket, mapping, &addresses, port) {
+                    match self.try_port(mapping, &addresses, port) {
                         Err(NetError::PortAllocated(_)) => {}
                         other => return other,
                     }
@@ -137,7 +131,7 @@ impl Published {
             HostPort::Ephemeral => {
                 let mut outcome = Err(NetError::PortAllocated(first));
                 for _ in 0..EPHEMERAL_ATTEMPTS {
-                    outcome = self.try_port(bridge, socket, mapping, &addresses, 0);
+                    outcome = self.try_port(mapping, &addresses, 0);
                     if !matches!(outcome, Err(NetError::PortAllocated(_))) {
                         break;
                     }
@@ -148,18 +142,11 @@ impl Published {
     }
 
     /// Binds `port` (0 is any) on every address and adds the forward; all or nothing.
-    fn try_port(
-        &mut self,
-        bridge: &Bridge,
-        socket: &Socket,
-        mapping: &PortMapping,
-        addresses: &[IpAddr],
-        port: u16,
-    ) -> Result<(), NetError> {
+    fn try_port(&mut self, mapping: &PortMapping, addresses: &[IpAddr], port: u16) -> Result<(), NetError> {
         let (listeners, port) = bind_all(mapping, addresses, port)?;
         let forward = forward(mapping, port);
         if let Some(forward) = forward {
-            add_forward(bridge, socket, forward)?;
+            add_forward(&self.bridge, forward)?;
             self.forwards.push(forward);
         }
         self.bindings.extend(listeners.iter().map(|(address, _)| PortBinding {
@@ -234,13 +221,13 @@ fn forward(mapping: &PortMapping, host_port: u16) -> Option<Forward> {
     Some(Forward { host_ip, host_port, protocol: mapping.protocol, container: mapping.container() })
 }
 
-fn add_forward(bridge: &Bridge, socket: &Socket, forward: Forward) -> Result<(), NetError> {
+fn add_forward(bridge: &Bridge, forward: Forward) -> Result<(), NetError> {
     let exists = |outcome: &Result<(), Refusal>| matches!(outcome, Err(Refusal { errno: Errno::EXIST, .. }));
-    let mut added = table::add(socket, bridge.name(), &[forward]);
+    let mut added = table::add(bridge.filter(), bridge.name(), &[forward]);
     // The listener was free but the map is not: the forward of a container whose supervisor was killed. If
     // the container is gone as well, the forward is rubbish.
     if exists(&added) && bridge.sweep()? > 0 {
-        added = table::add(socket, bridge.name(), &[forward]);
+        added = table::add(bridge.filter(), bridge.name(), &[forward]);
     }
     if exists(&added) {
         let ip = forward.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
