@@ -151,3 +151,46 @@ impl ChainId {
         layers.iter().fold(None, |below, layer| Some(Self::extend(below, *layer)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn digests_are_written_and_read() {
+        let digest = Digest::of(b"");
+        assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!(EMPTY.parse(), Ok(digest));
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        assert_eq!(serde_json::to_string(&DiffId::new(digest)).expect("JSON"), format!("\"{EMPTY}\""));
+    }
+
+    #[test]
+    fn refusals() {
+        for bad in ["", "sha256:", "sha512:00", &EMPTY[7..], &EMPTY.to_uppercase(), &EMPTY[..70]] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_stack_is_named_by_all_its_layers() {
+        let layer = |text: &str| DiffId::new(Digest::of(text.as_bytes()));
+        let (a, b) = (layer("a"), layer("b"));
+        assert_eq!(ChainId::of(&[]), None);
+        assert_eq!(ChainId::of(&[a]).expect("one").hex(), a.hex(), "a single layer's chain is the layer");
+        let both = ChainId::of(&[a, b]).expect("two");
+        assert_eq!(both.hex(), Digest::of(format!("{a} {b}").as_bytes()).hex());
+        assert_ne!(ChainId::of(&[b, a]), Some(both));
+    }
+
+    proptest! {
+        #[test]
+        fn any_digest_survives_printing(bytes: [u8; 32]) {
+            let digest = Digest::from_bytes(bytes);
+            prop_assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
+        }
+    }
+}

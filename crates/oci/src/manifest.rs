@@ -80,3 +80,6 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,23 @@ impl FromStr for Platform {
         Ok(Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Platform;
+
+    #[test]
+    fn platforms_are_normalised() {
+        for (text, want) in [
+            ("linux/amd64", "linux/amd64"),
+            ("Linux/x86_64", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm/v7", "linux/arm/v7"),
+        ] {
+            assert_eq!(text.parse::<Platform>().expect(text).to_string(), want);
+        }
+        for bad in ["", "linux", "linux/", "/amd64", "linux/arm/", "a/b/c/d"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+}

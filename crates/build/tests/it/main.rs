@@ -1,4 +1,5 @@
 //! The whole builder on a fake worker: no root, no file system, no clock.
+#![allow(clippy::unwrap_used)]
 
 mod cache;
 mod conformance;
