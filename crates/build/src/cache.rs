@@ -36,12 +36,13 @@ impl fmt::Debug for CacheKey {
 /// What is remembered under a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
-    /// Which step of which build it was; `None` for a [`CacheResult::Selection`].
+    /// Which step of which build it was; `None` for a [`CacheResult::Selection`], which belongs to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
     /// What went into the key, in order.
     pub inputs: Vec<Input>,
-    /// The files of a COPY or ADD, sorted by path.
+    /// With a [`CacheResult::Selection`]: its files, sorted by path. Kept in a record of their own, because they may
+    /// be many and only explaining a miss needs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileEntry>,
     /// What came out.
@@ -54,7 +55,7 @@ pub struct CacheRecord {
 pub enum CacheResult {
     /// All layers above the base image, bottom first; the last is the step's own.
     Layers(Vec<CachedLayer>),
-    /// Content digest of files selected from the result of another stage: spares making that stage.
+    /// Content digest of selected files. Under the key of another stage's result it spares making that stage.
     Selection(Digest),
 }
 

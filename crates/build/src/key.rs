@@ -66,6 +66,11 @@ pub(crate) fn selection(of: &Parent, selection: &Selection) -> CacheKey {
     hash(&inputs)
 }
 
+/// Key under which the files of a selection are listed.
+pub(crate) fn listing(digest: &str) -> CacheKey {
+    hash(&[input("step", "listing"), input(FILES, digest)])
+}
+
 /// The key of a step, given what it stands on and the digests of its files, in the order of [`selections`].
 pub(crate) fn step(step: &Step, platform: &Platform, parent: &Parent, digests: &[Digest]) -> StepKey {
     let mut inputs = vec![input("step", step.instruction)];

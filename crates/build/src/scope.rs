@@ -42,10 +42,6 @@ impl Env {
         &self.0
     }
 
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect()
-    }
-
     /// Expands a word; unset variables are empty.
     pub(crate) fn expand(&self, word: &Word, escape: char, site: Site) -> Result<String, BuildError> {
         strata_dockerfile::expand(&word.text, escape, &|name| self.get(name).map(str::to_owned))

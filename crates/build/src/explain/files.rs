@@ -9,8 +9,11 @@ struct Change<'a> {
     weight: u64,
 }
 
-/// Compares two lists sorted by path.
+/// Compares two lists sorted by path. An empty one is one that was not kept.
 pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
+    if old.is_empty() || new.is_empty() {
+        return Reason { summary: "the files changed".to_owned(), details: Vec::new() };
+    }
     let mut changes = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < old.len() || j < new.len() {
@@ -39,7 +42,7 @@ pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
     let details: Vec<String> =
         changes.iter().map(|change| format!("{}: {}", change.path, change.what)).collect();
     let summary = match &details[..] {
-        // Only what a listing leaves out can differ: xattrs, device numbers, or a list too long to be kept.
+        // Only what a listing leaves out can differ: xattrs, device numbers.
         [] => "the files changed".to_owned(),
         [one] => format!("file {one}"),
         [first, rest @ ..] => {

@@ -17,6 +17,8 @@ pub(crate) struct Now<'a> {
     pub(crate) place: &'a Place,
     pub(crate) inputs: &'a [Input],
     pub(crate) files: &'a [FileEntry],
+    /// The files that had a digest.
+    pub(crate) listed: &'a dyn Fn(&str) -> Vec<FileEntry>,
     /// `--no-cache` or `--no-cache-filter` asked for it.
     pub(crate) forced: bool,
 }
@@ -31,7 +33,7 @@ pub(crate) fn reason(now: &Now<'_>, earlier: &[CacheRecord]) -> Option<Reason> {
     Some(match difference {
         // Both were made of the same; so the result must have gone.
         None => line("its result is no longer in the store"),
-        Some(difference) => difference.tell(now, before),
+        Some(difference) => difference.tell(now),
     })
 }
 
@@ -98,7 +100,7 @@ impl Difference<'_> {
         }
     }
 
-    fn tell(&self, now: &Now<'_>, before: &CacheRecord) -> Reason {
+    fn tell(&self, now: &Now<'_>) -> Reason {
         match (self.name, self.old, self.new) {
             (COMMAND, Some(old), Some(new)) => {
                 let (old, new) = (command(old), command(new));
@@ -112,7 +114,7 @@ impl Difference<'_> {
                 line(&format!("the base image changed from {} to {}", image(old), image(new)))
             }
             (BASE | PARENT, ..) => line("what it stands on changed"),
-            (FILES, Some(_), Some(_)) => files::reason(&before.files, now.files),
+            (FILES, Some(old), Some(_)) => files::reason(&(now.listed)(old), now.files),
             (name, ..) if name.starts_with(FILES) => line(&format!("the {name} changed")),
             (name, old, new) => line(&self.plain(name, old, new)),
         }

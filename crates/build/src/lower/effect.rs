@@ -71,9 +71,7 @@ impl Effect {
     pub(super) fn apply(&self, config: &mut RuntimeConfig) {
         match self {
             Self::Env(pairs) => {
-                let mut env = crate::scope::Env::parse(&config.env);
-                pairs.iter().for_each(|(name, value)| env.set(name, value));
-                config.env = env.lines();
+                pairs.iter().for_each(|(name, value)| set(&mut config.env, name, value));
             }
             Self::Label(pairs) => config.labels.extend(pairs.iter().cloned()),
             Self::Cmd(argv) => {
@@ -115,6 +113,15 @@ impl Effect {
             Self::Maintainer(author) => format!("MAINTAINER {author}"),
             Self::Onbuild(_) => return None,
         })
+    }
+}
+
+/// Replaces a variable in place, or appends it.
+fn set(env: &mut Vec<String>, name: &str, value: &str) {
+    let line = format!("{name}={value}");
+    match env.iter_mut().find(|old| old.split('=').next() == Some(name)) {
+        Some(old) => *old = line,
+        None => env.push(line),
     }
 }
 

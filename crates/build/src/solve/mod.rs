@@ -9,6 +9,7 @@ mod assemble;
 mod permits;
 mod probe;
 mod record;
+mod run;
 mod stage;
 
 use crate::key::Parent;

@@ -1,19 +1,22 @@
 //! Writes cache records when layers have their DiffIds, behind the backs of the steps that follow.
 use super::{Made, Stop};
 use crate::error::Site;
+use crate::key;
 use crate::{
     BuildError, BuildErrorKind, Builder, CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer,
     FileEntry, Input, Layer, Place, Worker, WorkerError,
 };
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
+use strata_oci::Digest;
 
 /// A step that ran.
 pub(super) struct Ran<L> {
     pub(super) keys: Keys,
     pub(super) place: Place,
     pub(super) inputs: Vec<Input>,
-    pub(super) files: Vec<FileEntry>,
+    /// The listing of the step's files, and their digest.
+    pub(super) files: Option<(Digest, Vec<FileEntry>)>,
     /// All layers above the base image, this step's last.
     pub(super) layers: Vec<Made<L>>,
     pub(super) site: Site,
@@ -69,6 +72,11 @@ fn write_one<W: Worker, C: CacheIndex>(
     with: &Builder<'_, W, C>,
     ran: Ran<W::Layer>,
 ) -> Result<(), WorkerError> {
+    if let Some((digest, files)) = ran.files {
+        let result = CacheResult::Selection(digest);
+        let listing = CacheRecord { place: None, inputs: Vec::new(), files, result };
+        with.cache.record(&key::listing(&digest.to_string()), &listing)?;
+    }
     let mut layers = Vec::with_capacity(ran.layers.len());
     for made in &ran.layers {
         let committed = made.handle.committed()?;
@@ -76,7 +84,7 @@ fn write_one<W: Worker, C: CacheIndex>(
     }
     let last = layers.last().copied();
     let result = CacheResult::Layers(layers);
-    let mut record = CacheRecord { place: Some(ran.place), inputs: ran.inputs, files: ran.files, result };
+    let mut record = CacheRecord { place: Some(ran.place), inputs: ran.inputs, files: Vec::new(), result };
     with.cache.record(&ran.keys.chain, &record)?;
     if let (Some(own), Some(last)) = (ran.keys.own, last) {
         record.result = CacheResult::Layers(vec![last]);

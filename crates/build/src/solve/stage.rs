@@ -1,34 +1,29 @@
 //! One stage, step by step.
-use super::{Files, Made, Solved, Solver, Stop, ground, open, record};
+use super::{Files, Made, Solved, Solver, Stop, ground, open};
 use crate::key::{self, Parent, StepKey};
-use crate::lower::{InputRef, LoweredStage, Op, Step};
+use crate::lower::{InputRef, LoweredStage, Step};
 use crate::stages::StageBase;
 use crate::{
-    BuildError, BuildErrorKind, CacheIndex, CacheRecord, CacheResult, Detail, Event, ExecError, FileEntry,
-    FileOp, Origin, Selection, Worker, WorkerError, explain,
+    BuildError, BuildErrorKind, CacheIndex, CacheRecord, CacheResult, Detail, Origin, Selection, Worker,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use strata_oci::Digest;
 
-/// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
-const MAX_FILES: usize = 100_000;
-
 /// A stage on its way: what the next step stands on.
-struct Progress<L> {
-    layers: Vec<Made<L>>,
+pub(super) struct Progress<L> {
+    pub(super) layers: Vec<Made<L>>,
     parent: Parent,
     fresh: bool,
     executed: bool,
     /// Earlier records of the stage, read at its first miss.
-    earlier: Option<Vec<CacheRecord>>,
+    pub(super) earlier: Option<Vec<CacheRecord>>,
 }
 
 /// A step with its inputs at hand.
-struct Ready<L> {
-    files: Vec<Files<L>>,
-    key: StepKey,
+pub(super) struct Ready<L> {
+    pub(super) files: Vec<Files<L>>,
+    pub(super) key: StepKey,
 }
 
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
@@ -181,113 +176,5 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let written = self.with.cache.record(&key::selection(end, selection), &record);
         written.map_err(|error| step.site.error(BuildErrorKind::Worker(error)))?;
         Ok(digest)
-    }
-
-    /// Runs a step and hands it to the recorder. A failed one is not recorded.
-    fn execute(
-        &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
-        ready: Ready<W::Layer>,
-        progress: &mut Progress<W::Layer>,
-    ) -> Result<Vec<Made<W::Layer>>, Stop> {
-        let _permit = self.permits.acquire();
-        if self.with.cancel.load(Ordering::SeqCst) {
-            return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
-        }
-        self.event(Event::Started(step.id));
-        let files = self.listing(step, &ready)?;
-        self.explain(stage, position, step, &ready, &files, progress)?;
-        let start = Instant::now();
-        let parents = self.stack(stage, &progress.layers);
-        let handle = self.perform(step, &parents, &ready.files).map_err(|error| {
-            self.event(Event::Failed(step.id, start.elapsed()));
-            self.fail(error)
-        })?;
-        self.event(Event::Done(step.id, start.elapsed()));
-        let mut layers = progress.layers.clone();
-        layers.push(Made { handle, created: self.plan.epoch.unwrap_or_else(|| (self.with.clock)()) });
-        let StepKey { own, chain, inputs } = ready.key;
-        self.recorder.send(record::Ran {
-            keys: record::Keys { chain, own: (own != chain).then_some(own) },
-            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
-            inputs,
-            files,
-            layers: layers.clone(),
-            site: step.site,
-        });
-        Ok(layers)
-    }
-
-    fn perform(
-        &self,
-        step: &Step,
-        parents: &[W::Layer],
-        files: &[Files<W::Layer>],
-    ) -> Result<W::Layer, BuildError> {
-        match &step.op {
-            Op::File(op) => {
-                let linked = matches!(op, FileOp::Copy(copy) if copy.link);
-                let origin = files.first().map_or(Origin::Layers(&[]), Files::origin);
-                let made = self.with.worker.copy(if linked { &[] } else { parents }, origin, op);
-                made.map_err(|error| step.site.error(worker(error)))
-            }
-            Op::Exec(op) => {
-                let inputs: Vec<_> = files.iter().map(Files::origin).collect();
-                let output = |stream, bytes: &[u8]| self.event(Event::Output(step.id, stream, bytes));
-                self.with.worker.exec(parents, &inputs, op, &output).map_err(|error| {
-                    step.site.error(match error {
-                        ExecError::Required(sentence) => BuildErrorKind::Instruction(sentence),
-                        ExecError::Worker(error) => worker(error),
-                        source => BuildErrorKind::Process { command: op.argv.join(" "), source },
-                    })
-                })
-            }
-        }
-    }
-
-    /// The files of a COPY or ADD, to be kept for explaining the next miss.
-    fn listing(&self, step: &Step, ready: &Ready<W::Layer>) -> Result<Vec<FileEntry>, Stop> {
-        if !matches!(step.op, Op::File(_)) {
-            return Ok(Vec::new());
-        }
-        let Some((index, selection)) = key::selections(step).into_iter().next() else {
-            return Ok(Vec::new());
-        };
-        let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
-        let selected =
-            selected.map_err(|error| self.fail(step.site.error(BuildErrorKind::CacheKey(error))))?;
-        Ok(if selected.files.len() > MAX_FILES { Vec::new() } else { selected.files })
-    }
-
-    /// Says why a step that an earlier build had must run.
-    fn explain(
-        &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
-        ready: &Ready<W::Layer>,
-        files: &[FileEntry],
-        progress: &mut Progress<W::Layer>,
-    ) -> Result<(), Stop> {
-        let lowered = &self.plan.stages[&stage];
-        if progress.earlier.is_none() {
-            let earlier = self.with.cache.earlier(&self.options.scope, &lowered.name);
-            progress.earlier = Some(earlier.map_err(|error| self.fail(step.site.error(worker(error))))?);
-        }
-        let place = key::place(&self.options.scope, lowered, position);
-        let now = explain::Now { place: &place, inputs: &ready.key.inputs, files, forced: step.ignore_cache };
-        if let Some(reason) = explain::reason(&now, progress.earlier.as_deref().unwrap_or_default()) {
-            self.event(Event::Missed(step.id, &reason));
-        }
-        Ok(())
-    }
-}
-
-fn worker(error: WorkerError) -> BuildErrorKind {
-    match error {
-        WorkerError::Cancelled => BuildErrorKind::Cancelled,
-        error => BuildErrorKind::Worker(error),
     }
 }

@@ -1,0 +1,138 @@
+//! A step that is not in the cache: why, and then run.
+use super::stage::{Progress, Ready};
+use super::{Files, Made, Solver, Stop, record};
+use crate::key::{self, StepKey};
+use crate::lower::{Op, Step};
+use crate::{
+    BuildError, BuildErrorKind, CacheIndex, Detail, Event, ExecError, FileEntry, FileOp, Origin, Worker,
+    WorkerError, explain,
+};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use strata_oci::Digest;
+
+/// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
+const MAX_FILES: usize = 100_000;
+
+/// Files and their digest.
+type Listing = (Digest, Vec<FileEntry>);
+
+impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
+    /// Runs a step and hands it to the recorder. A failed one is not recorded.
+    pub(super) fn execute(
+        &self,
+        stage: usize,
+        position: usize,
+        step: &Step,
+        ready: Ready<W::Layer>,
+        progress: &mut Progress<W::Layer>,
+    ) -> Result<Vec<Made<W::Layer>>, Stop> {
+        let _permit = self.permits.acquire();
+        if self.with.cancel.load(Ordering::SeqCst) {
+            return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
+        }
+        self.event(Event::Started(step.id));
+        let files = self.listing(step, &ready)?;
+        self.explain(stage, position, step, &ready, files.as_ref(), progress)?;
+        let start = Instant::now();
+        let parents = self.stack(stage, &progress.layers);
+        let handle = self.perform(step, &parents, &ready.files).map_err(|error| {
+            self.event(Event::Failed(step.id, start.elapsed()));
+            self.fail(error)
+        })?;
+        self.event(Event::Done(step.id, start.elapsed()));
+        let mut layers = progress.layers.clone();
+        layers.push(Made { handle, created: self.plan.epoch.unwrap_or_else(|| (self.with.clock)()) });
+        let StepKey { own, chain, inputs } = ready.key;
+        self.recorder.send(record::Ran {
+            keys: record::Keys { chain, own: (own != chain).then_some(own) },
+            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
+            inputs,
+            files,
+            layers: layers.clone(),
+            site: step.site,
+        });
+        Ok(layers)
+    }
+
+    fn perform(
+        &self,
+        step: &Step,
+        parents: &[W::Layer],
+        files: &[Files<W::Layer>],
+    ) -> Result<W::Layer, BuildError> {
+        match &step.op {
+            Op::File(op) => {
+                let linked = matches!(op, FileOp::Copy(copy) if copy.link);
+                let origin = files.first().map_or(Origin::Layers(&[]), Files::origin);
+                let made = self.with.worker.copy(if linked { &[] } else { parents }, origin, op);
+                made.map_err(|error| step.site.error(worker(error)))
+            }
+            Op::Exec(op) => {
+                let inputs: Vec<_> = files.iter().map(Files::origin).collect();
+                let output = |stream, bytes: &[u8]| self.event(Event::Output(step.id, stream, bytes));
+                self.with.worker.exec(parents, &inputs, op, &output).map_err(|error| {
+                    step.site.error(match error {
+                        ExecError::Required(sentence) => BuildErrorKind::Instruction(sentence),
+                        ExecError::Worker(error) => worker(error),
+                        source => BuildErrorKind::Process { command: op.argv.join(" "), source },
+                    })
+                })
+            }
+        }
+    }
+
+    /// The files of a COPY or ADD, to be kept for explaining the next miss.
+    fn listing(&self, step: &Step, ready: &Ready<W::Layer>) -> Result<Option<Listing>, Stop> {
+        if !matches!(step.op, Op::File(_)) {
+            return Ok(None);
+        }
+        let Some((index, selection)) = key::selections(step).into_iter().next() else { return Ok(None) };
+        let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
+        let selected =
+            selected.map_err(|error| self.fail(step.site.error(BuildErrorKind::CacheKey(error))))?;
+        Ok((selected.files.len() <= MAX_FILES).then_some((selected.digest, selected.files)))
+    }
+
+    /// Says why a step that an earlier build had must run.
+    fn explain(
+        &self,
+        stage: usize,
+        position: usize,
+        step: &Step,
+        ready: &Ready<W::Layer>,
+        files: Option<&Listing>,
+        progress: &mut Progress<W::Layer>,
+    ) -> Result<(), Stop> {
+        let lowered = &self.plan.stages[&stage];
+        if progress.earlier.is_none() {
+            let earlier = self.with.cache.earlier(&self.options.scope, &lowered.name);
+            progress.earlier = Some(earlier.map_err(|error| self.fail(step.site.error(worker(error))))?);
+        }
+        let place = key::place(&self.options.scope, lowered, position);
+        let files = files.map_or(&[][..], |(_, files)| files);
+        // Without the old listing the reason is told without its details.
+        let listed = |digest: &str| {
+            let found = self.with.cache.lookup(&key::listing(digest)).ok().flatten();
+            found.map_or_else(Vec::new, |record| record.files)
+        };
+        let now = explain::Now {
+            place: &place,
+            inputs: &ready.key.inputs,
+            files,
+            listed: &listed,
+            forced: step.ignore_cache,
+        };
+        if let Some(reason) = explain::reason(&now, progress.earlier.as_deref().unwrap_or_default()) {
+            self.event(Event::Missed(step.id, &reason));
+        }
+        Ok(())
+    }
+}
+
+fn worker(error: WorkerError) -> BuildErrorKind {
+    match error {
+        WorkerError::Cancelled => BuildErrorKind::Cancelled,
+        error => BuildErrorKind::Worker(error),
+    }
+}
