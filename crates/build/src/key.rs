@@ -1,8 +1,8 @@
 //! Cache keys by `spec/build.md` 4.1: a key is the hash of its named inputs and of nothing else, so that two records
 //! can be compared input by input.
 use crate::lower::{LoweredStage, Op, Step};
-use crate::{CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Selection};
-use strata_oci::{Digest, Platform};
+use crate::{BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Selection};
+use strata_oci::Digest;
 
 /// Changes whenever the meaning of an input changes. Old records are then never found again.
 const VERSION: &str = "strata build cache key, version 1";
@@ -72,12 +72,16 @@ pub(crate) fn listing(digest: &str) -> CacheKey {
 }
 
 /// The key of a step, given what it stands on and the digests of its files, in the order of [`selections`].
-pub(crate) fn step(step: &Step, platform: &Platform, parent: &Parent, digests: &[Digest]) -> StepKey {
+pub(crate) fn step(step: &Step, options: &BuildOptions, parent: &Parent, digests: &[Digest]) -> StepKey {
     let mut inputs = vec![input("step", step.instruction)];
     let mut digests = digests.iter().copied();
     let mut independent = false;
     match &step.op {
-        Op::Exec(op) => exec(op, platform, &mut digests, &mut inputs),
+        Op::Exec(op) => {
+            exec(op, &mut digests, &mut inputs);
+            inputs.push(input("platform", options.platform.to_string()));
+            inputs.extend(options.run_inputs.iter().cloned());
+        }
         Op::File(FileOp::Copy(op)) => {
             copy(op, digests.next(), &mut inputs);
             independent = op.link;
@@ -140,12 +144,7 @@ fn mount_selection(mount: &Mount) -> Option<(usize, Selection)> {
     Some((index, selection))
 }
 
-fn exec(
-    op: &ExecOp,
-    platform: &Platform,
-    digests: &mut dyn Iterator<Item = Digest>,
-    inputs: &mut Vec<Input>,
-) {
+fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec<Input>) {
     // JSON, because the border between arguments matters: ["a b"] is not ["a", "b"].
     inputs.push(input(COMMAND, serde_json::Value::from(op.argv.clone()).to_string()));
     inputs.extend(op.env.iter().map(|(name, value)| input(&format!("{ENV}{name}"), value)));
@@ -153,7 +152,6 @@ fn exec(
     inputs.push(input("user", &op.user));
     inputs.push(input("network", format!("{:?}", op.network).to_lowercase()));
     inputs.push(input("security", format!("{:?}", op.security).to_lowercase()));
-    inputs.push(input("platform", platform.to_string()));
     for mount in &op.mounts {
         let access = if mount.read_only { "read-only" } else { "read-write" };
         // Neither the content nor the id, sharing and owner of a cache decide what a step means.

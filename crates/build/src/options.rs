@@ -1,5 +1,5 @@
 //! What the user asked for besides the Dockerfile.
-use crate::Network;
+use crate::{Input, Network};
 use std::collections::BTreeMap;
 use strata_oci::{Platform, Reference};
 
@@ -23,6 +23,9 @@ pub struct BuildOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--network`: for RUNs that do not say.
     pub network: Network,
+    /// What else decides the result of every RUN and is known only to whoever runs it: ulimits, names (not addresses)
+    /// of `--add-host`. Enters their keys by these names.
+    pub run_inputs: Vec<Input>,
     /// Steps that may run at once; 0 counts as 1.
     pub jobs: usize,
     /// What makes this Dockerfile the same one as in an earlier build, for explaining misses: its path, say.
@@ -40,6 +43,7 @@ impl Default for BuildOptions {
             no_cache: NoCache::default(),
             contexts: BTreeMap::new(),
             network: Network::default(),
+            run_inputs: Vec::new(),
             jobs: 4,
             scope: String::new(),
         }

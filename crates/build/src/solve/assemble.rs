@@ -4,6 +4,9 @@ use crate::{BuildError, BuildErrorKind, Built, CacheIndex, Layer, Worker};
 use jiff::Timestamp;
 use strata_oci::{History, ImageConfig, Raw, RootFs};
 
+/// Comment of rows that stand for layers without an instruction (`spec/build.md` 5.2).
+const EXPORTER: &str = "buildkit.exporter.image.v0";
+
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     pub(super) fn assemble(&self, solved: &Solved<W::Layer>) -> Result<Built<W::Layer>, BuildError> {
         let failed = |error| BuildError { kind: BuildErrorKind::Worker(error), spans: Vec::new() };
@@ -15,7 +18,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let mut config = base.map_or_else(ImageConfig::default, |base| ImageConfig {
             platform: base.platform.clone(),
             created: base.created,
-            history: base.history.clone(),
+            history: balance(base.history.clone(), base.rootfs.diff_ids.len(), base.created),
             ..ImageConfig::default()
         });
         if config.platform.architecture.is_empty() {
@@ -35,6 +38,19 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() };
         Ok(Built { config: Raw::new(config), layers, handles })
     }
+}
+
+/// One row with a layer for each layer of the base: `import` and some builders leave rows out, and then every row above
+/// would be shown with another row's layer.
+fn balance(mut rows: Vec<History>, layers: usize, created: Option<Timestamp>) -> Vec<History> {
+    let with_layer = rows.iter().filter(|row| !row.empty_layer).count();
+    for row in rows.iter_mut().filter(|row| !row.empty_layer).take(with_layer.saturating_sub(layers)) {
+        row.empty_layer = true;
+    }
+    let comment = EXPORTER.to_owned();
+    let missing = History { created, comment, ..History::default() };
+    rows.extend(std::iter::repeat_n(missing, layers.saturating_sub(with_layer)));
+    rows
 }
 
 /// Dates new rows. A row with a layer has the layer's time. The others have that of the layer before them, and those
@@ -86,6 +102,17 @@ mod tests {
             [20, 20, 20, 30, 30]
         );
         assert_eq!(seconds(&date(&base, rows, &[at(20), at(30)], Some(at(7)), &clock)), [7; 5]);
+    }
+
+    #[test]
+    fn every_layer_of_the_base_has_one_row() {
+        let rows = || vec![row(false, Some(1)), row(true, Some(2)), row(false, Some(3))];
+        let empty = |rows: Vec<History>| rows.iter().map(|row| row.empty_layer).collect::<Vec<_>>();
+        assert_eq!(empty(balance(rows(), 2, None)), [false, true, false]);
+        assert_eq!(empty(balance(rows(), 1, None)), [true, true, false]);
+        let more = balance(rows(), 3, Some(at(9)));
+        assert_eq!((more[3].comment.as_str(), more[3].created), (EXPORTER, Some(at(9))));
+        assert_eq!(empty(more), [false, true, false, false]);
     }
 
     #[test]

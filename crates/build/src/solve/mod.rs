@@ -103,17 +103,17 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
     let solved = std::thread::scope(|scope| {
         let solver = &solver;
         let writer = scope.spawn(move || record::write(solver.with, records, &|error| solver.fail(error)));
+        let closing = solver.recorder.closing();
         let others: Vec<_> = eager.iter().filter(|stage| **stage != plan.target).collect();
         let threads: Vec<_> = others.into_iter().map(|stage| scope.spawn(|| solver.demand(*stage))).collect();
         let solved = solver.demand(plan.target);
         for thread in threads {
             // A stage that failed has said so in `failure`; a panic goes on in this thread.
             if let Err(panic) = thread.join() {
-                solver.recorder.close();
                 std::panic::resume_unwind(panic);
             }
         }
-        solver.recorder.close();
+        drop(closing);
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         solved
     });

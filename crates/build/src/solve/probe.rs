@@ -130,7 +130,7 @@ impl<'a, W: Worker, C: CacheIndex> Prober<'a, W, C> {
     }
 
     pub(super) fn key(&self, step: &Step, parent: &Parent, digests: &[Digest]) -> StepKey {
-        key::step(step, &self.options.platform, parent, digests)
+        key::step(step, self.options, parent, digests)
     }
 
     fn alias(&self, step: &Step, of: &Parent, selection: &Selection) -> Result<Option<Digest>, BuildError> {

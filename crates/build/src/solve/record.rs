@@ -46,8 +46,17 @@ impl<L> Recorder<L> {
         }
     }
 
-    pub(super) fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Closes when dropped, also by a panic: the writer must not wait for ever.
+    pub(super) fn closing(&self) -> Closing<'_, L> {
+        Closing(self)
+    }
+}
+
+pub(super) struct Closing<'a, L>(&'a Recorder<L>);
+
+impl<L> Drop for Closing<'_, L> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::fake::{Tree, World, file};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use strata_build::{BuildOptions, CacheResult, NamedContext, NoCache};
+use strata_build::{BuildOptions, CacheResult, Input, NamedContext, NoCache};
 
 fn args(pairs: &[(&str, &str)]) -> BuildOptions {
     let build_args = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -337,4 +337,34 @@ fn heredocs_count_by_their_expanded_text() {
     let outcome = world.build(&dockerfile("b"));
     assert_eq!(outcome.ran().len(), 1);
     assert_eq!(outcome.text("/f"), "hello b\n");
+}
+
+#[test]
+fn what_only_the_worker_knows_of_a_run_enters_its_key() {
+    let mut world = World::with(&[("a", "1")]);
+    let dockerfile = "FROM conform-base:1\nCOPY a /a\nRUN put /b 1\n";
+    world.build(dockerfile).built();
+    let run_inputs = vec![Input { name: "ulimit nofile".to_owned(), value: "1024:1024".to_owned() }];
+    let options = BuildOptions { run_inputs, ..BuildOptions::default() };
+    let outcome = world.build_with(dockerfile, &options);
+    assert_eq!(outcome.ran(), ["exec put /b 1"]);
+    assert_eq!(outcome.missed(), ["[3/3] RUN put /b 1: ulimit nofile is new: \"1024:1024\""]);
+}
+
+#[test]
+fn network_security_and_mounts_enter_the_key_of_run_but_not_what_a_cache_is_called() {
+    let first = "FROM conform-base:1\nRUN --mount=type=cache,target=/c,id=one put /a 1\n";
+    for (flags, runs) in [
+        ("--mount=type=cache,target=/c,id=two,sharing=locked", 0),
+        ("--mount=type=cache,target=/d,id=one", 1),
+        ("--mount=type=cache,target=/c,ro", 1),
+        ("--mount=type=tmpfs,target=/c", 1),
+        ("--mount=type=cache,target=/c --network=none", 1),
+        ("--mount=type=cache,target=/c --security=insecure", 1),
+        ("--mount=type=cache,target=/c --mount=type=secret,id=s", 1),
+    ] {
+        let mut world = World::default();
+        let again = then(&mut world, first, &format!("FROM conform-base:1\nRUN {flags} put /a 1\n"));
+        assert_eq!(again.len(), runs, "{flags}");
+    }
 }
