@@ -1,5 +1,6 @@
 //! A [`Dockerfile`] back to text. Reading that text gives the same instructions; blanks, comments that describe nothing,
-//! letter case and quoting that made no difference are not kept.
+//! letter case and quoting that made no difference are not kept. One thing cannot be written: an ONBUILD whose text ends
+//! in an escape because the file ends within a continuation gets a blank behind it.
 
 use std::fmt::{self, Write as _};
 
@@ -293,6 +294,11 @@ impl Line {
             writeln!(out, "# {comment}").expect("writing to a String cannot fail");
         }
         out.push_str(&self.text);
+        let body = self.text.trim_end_matches([' ', '\t']);
+        if body.strip_suffix(self.escape).is_some_and(|rest| !rest.ends_with(self.escape)) {
+            // No continuation is meant. A no-break space prevents it and does not become part of the arguments.
+            out.push('\u{a0}');
+        }
         out.push('\n');
         for heredoc in heredocs {
             out.push_str(&heredoc.raw);
