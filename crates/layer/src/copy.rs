@@ -64,9 +64,9 @@ pub fn copy<W: Write>(
     builder: &mut LayerBuilder<W>,
 ) -> Result<(), CopyError> {
     let mut plan = Plan::new(selections, below, options);
-    for selection in 0..selections.len() {
-        for root in 0..selections[selection].roots.len() {
-            plan.place(selection, root, destination)?;
+    for (number, selection) in selections.iter().enumerate() {
+        for root in 0..selection.roots.len() {
+            plan.place(number, root, destination)?;
         }
     }
     emit::emit(plan.finish(), selections, below, builder)

@@ -1,8 +1,8 @@
 //! COPY, case by case: what BuildKit does with the same input (`spec/build.md` 2 and 8).
 use crate::scene::{CREATED, Copy, Scene, difference, listing};
 use std::sync::Arc;
-use strata_layer::copy::{CopyError, SelectOptions, Selection, owner, workdir};
-use strata_layer::tree::{InlineFiles, SourceTree};
+use strata_layer::copy::{CopyError, owner, workdir};
+use strata_layer::tree::InlineFiles;
 
 #[track_caller]
 fn assert_changes(scene: &mut Scene, context: &str, copy: &Copy<'_>, expected: &[&str]) {
@@ -464,66 +464,4 @@ fn owners_by_name() {
     let unknown = |text| owner(&stack, text).unwrap_err().to_string();
     assert_eq!(unknown("ghost"), "unable to find user ghost: no matching entries in passwd");
     assert_eq!(unknown("app:ghosts"), "unable to find group ghosts: no matching entries in group");
-}
-
-#[test]
-fn keys_depend_on_content_and_not_on_time_or_place() {
-    let scene = Scene::new();
-    let script = "mkdir -p d/sub; echo a > d/a; echo b > d/sub/b; ln -s a d/l; chmod 640 d/a";
-    let key = |name: &str, change: &str, path: &str| {
-        let tree = scene.tree(name, &format!("{script}; {change}"));
-        let context = strata_layer::context::ContextDir::open(&tree, None, None).unwrap();
-        let options = SelectOptions { wildcards: true, ..SelectOptions::default() };
-        Selection::new(Arc::new(context), &[path], options).unwrap().digest().unwrap()
-    };
-    let plain = key("plain", "true", "d");
-    for (at, same) in
-        ["touch -d @7 d/a d/sub", "chmod 700 d", "ln d/a d/t; rm d/a; mv d/t d/a"].iter().enumerate()
-    {
-        assert_eq!(key(&format!("same-{at}"), same, "d"), plain, "{same}");
-    }
-    let changes = [
-        "chmod 600 d/a",
-        "chmod 700 d/sub",
-        "echo A > d/a",
-        "mv d/a d/a2",
-        "rm d/l; ln -s b d/l",
-        "rm d/l",
-        "mkdir d/new",
-        "rm d/l; mkfifo d/l",
-        "rm d/l; cp d/a d/l",
-    ];
-    let mut seen = vec![plain];
-    for (at, change) in changes.iter().enumerate() {
-        let changed = key(&format!("other-{at}"), change, "d");
-        assert!(!seen.contains(&changed), "{change}");
-        seen.push(changed);
-    }
-    // A file named directly: its name is the step's business, unless a pattern found it.
-    assert_eq!(key("file-1", "cp -p d/a f1", "f1"), key("file-2", "cp -p d/a f2", "f2"));
-    assert_ne!(key("match-1", "cp -p d/a f1", "f*"), key("match-2", "cp -p d/a f2", "f*"));
-}
-
-#[test]
-fn keys_of_a_stage_and_of_its_context_agree() {
-    let mut scene = Scene::new();
-    let context = scene.tree("ctx", "mkdir -p d/e; echo 1 > d/e/f; ln -s e d/l; chmod 2711 d/e");
-    scene.copy(&context, &Copy::new(&["."], "/")).unwrap();
-    let digest = |tree: Arc<dyn SourceTree>| {
-        Selection::new(tree, &["d"], SelectOptions::default()).unwrap().digest().unwrap()
-    };
-    let context = strata_layer::context::ContextDir::open(&context, None, None).unwrap();
-    assert_eq!(digest(Arc::new(scene.stack())), digest(Arc::new(context)));
-}
-
-#[test]
-fn selected_files_are_listed_for_explanations() {
-    let scene = Scene::new();
-    let tree = scene.tree("ctx", "mkdir d; echo b > d/b; echo a > d/a; echo c > c");
-    let context = strata_layer::context::ContextDir::open(&tree, None, None).unwrap();
-    let selection = Selection::new(Arc::new(context), &["d", "c"], SelectOptions::default()).unwrap();
-    let files = selection.files().unwrap();
-    let names: Vec<_> = files.iter().map(|file| std::str::from_utf8(&file.path).unwrap()).collect();
-    assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(files[0].digest.unwrap().0, *blake3::hash(b"a\n").as_bytes());
 }

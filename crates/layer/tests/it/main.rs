@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod archive;
-
 mod context;
 mod copy;
 mod dialects;
 mod generate;
 mod handmade;
 mod hostile;
+mod keys;
 mod links;
 mod mounted;
 mod mutations;

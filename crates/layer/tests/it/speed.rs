@@ -101,3 +101,25 @@ fn twenty_thousand_files() {
     selection.digest().unwrap();
     println!("unpack {:?}; key of the same files in a stage {:?}", median(unpack), began.elapsed());
 }
+
+/// For a profiler: `STRATA_CONTEXT=DIR ... unchanged_context` walks and keys DIR a hundred times.
+#[test]
+#[ignore = "measures a directory named by STRATA_CONTEXT"]
+fn unchanged_context() {
+    let Some(context) = std::env::var_os("STRATA_CONTEXT") else { return };
+    let scene = Scene::new();
+    let cache = scene.path("cache");
+    let mut times: Vec<(Duration, Duration)> = (0..100)
+        .map(|_| {
+            let began = Instant::now();
+            let (selection, tree) = select(Path::new(&context), &cache);
+            let walked = began.elapsed();
+            selection.digest().unwrap();
+            let all = began.elapsed();
+            tree.save().unwrap();
+            (walked, all)
+        })
+        .collect();
+    times.sort();
+    println!("best {:?}, median {:?}", times[0], times[50]);
+}
