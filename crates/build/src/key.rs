@@ -1,7 +1,10 @@
 //! Cache keys by `spec/build.md` 4.1: a key is the hash of its named inputs and of nothing else, so that two records
 //! can be compared input by input.
 use crate::lower::{LoweredStage, Op, Step};
-use crate::{BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Selection};
+use crate::{
+    BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Network, Security,
+    Selection,
+};
 use strata_oci::Digest;
 
 /// Changes whenever the meaning of an input changes. Old records are then never found again.
@@ -150,8 +153,18 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
     inputs.extend(op.env.iter().map(|(name, value)| input(&format!("{ENV}{name}"), value)));
     inputs.push(input("working directory", &op.cwd));
     inputs.push(input("user", &op.user));
-    inputs.push(input("network", format!("{:?}", op.network).to_lowercase()));
-    inputs.push(input("security", format!("{:?}", op.security).to_lowercase()));
+    // Written out, so that renaming a variant cannot move a key.
+    let network = match op.network {
+        Network::Default => "default",
+        Network::None => "none",
+        Network::Host => "host",
+    };
+    let security = match op.security {
+        Security::Sandbox => "sandbox",
+        Security::Insecure => "insecure",
+    };
+    inputs.push(input("network", network));
+    inputs.push(input("security", security));
     for mount in &op.mounts {
         let access = if mount.read_only { "read-only" } else { "read-write" };
         // Neither the content nor the id, sharing and owner of a cache decide what a step means.
@@ -212,5 +225,32 @@ pub(crate) fn place(scope: &str, stage: &LoweredStage, index: usize) -> crate::P
         stage: stage.name.clone(),
         position: u32::try_from(index).unwrap_or(u32::MAX),
         instruction: stage.steps[index].instruction.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borders_between_names_and_values_count() {
+        let keys = [
+            hash(&[input("a", "bc")]),
+            hash(&[input("ab", "c")]),
+            hash(&[input("a", "b"), input("c", "")]),
+            hash(&[input("a", "b"), input("", "c")]),
+            hash(&[input("c", ""), input("a", "b")]),
+            hash(&[]),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{index}");
+        }
+    }
+
+    /// A key that moves makes every user's cache worthless: if this fails on purpose, `VERSION` goes up with it.
+    #[test]
+    fn keys_stay_where_they_are() {
+        let key = hash(&[input("step", "RUN"), input(COMMAND, "[\"make\"]"), scratch().input()]);
+        assert_eq!(key.to_string(), "d70a6b99c855211c94ccca90657082c8ddf31e64cdd8c660d923daf589e471aa");
     }
 }

@@ -66,6 +66,7 @@ pub(crate) struct World {
     pub(crate) packing: Duration,
     pub(crate) now: i64,
     log: Mutex<Vec<String>>,
+    execs: Mutex<Vec<ExecOp>>,
     shared: Arc<Shared>,
     records: Mutex<Vec<(CacheKey, String)>>,
     random: AtomicUsize,
@@ -131,11 +132,13 @@ impl Default for World {
             packing: Duration::ZERO,
             now: 1_700_000_000,
             log: Mutex::default(),
+            execs: Mutex::default(),
             shared: Arc::default(),
             records: Mutex::default(),
             random: AtomicUsize::new(0),
             meetings: Mutex::default(),
         };
+        world.image("other:latest", |_| {});
         world.image("conform-base:1", |config| config.config.cmd = Some(vec!["sh".to_owned()]));
         world
     }
@@ -243,6 +246,11 @@ impl World {
     /// Throws away the records that hold layers and keep those of selections.
     pub(crate) fn lose_records(&self) {
         self.records.lock().unwrap().retain(|(_, json)| json.contains("\"selection\""));
+    }
+
+    /// Every process that was run, in order.
+    pub(crate) fn execs(&self) -> Vec<ExecOp> {
+        self.execs.lock().unwrap().clone()
     }
 
     pub(crate) fn records(&self) -> Vec<CacheRecord> {
@@ -404,6 +412,7 @@ impl Worker for World {
         let line = op.argv.last().cloned().unwrap_or_default();
         self.call(format!("exec {line}"));
         let mut tree = Tree::new();
+        self.execs.lock().unwrap().push(op.clone());
         if self.agreeable {
             return Ok(self.layer(tree));
         }

@@ -7,5 +7,6 @@ mod errors;
 mod events;
 mod fake;
 mod onbuild;
+mod run;
 mod scopes;
 mod stages;
