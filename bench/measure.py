@@ -1,0 +1,59 @@
+"""Runs one command and says how long it took and how much memory it needed at most."""
+import os, subprocess, time
+from dataclasses import dataclass
+
+
+@dataclass
+class Sample:
+    seconds: float
+    peak_kib: int  # of the largest process of the command, plus the growth of the daemons that worked for it
+
+
+class CommandFailed(Exception):
+    pass
+
+
+def high_water(pid):
+    """VmHWM in KiB."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) for line in status if line.startswith("VmHWM")), 0)
+    except OSError:
+        return 0
+
+
+def run(argv, env=None, daemons=(), stdin=None):
+    """A Sample of `argv`. The high-water marks of `daemons` (process IDs) are set back before."""
+    for pid in daemons:
+        with open(f"/proc/{pid}/clear_refs", "w") as refs:
+            refs.write("5")
+    with open(os.devnull if stdin is None else stdin, "rb") as source:
+        start = time.perf_counter()
+        process = subprocess.Popen(argv, env=env, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    if process.returncode != 0:
+        text = output.decode("utf-8", "replace").strip()
+        raise CommandFailed(f"{' '.join(argv)}: exit code {process.returncode}\n{text[-2000:]}")
+    return Sample(seconds, usage.ru_maxrss + sum(high_water(pid) for pid in daemons)), output.decode("utf-8", "replace")
+
+
+def proportional(pids):
+    """Memory of these processes in KiB, shared pages divided among their users."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as rollup:
+                total += next((int(line.split()[1]) for line in rollup if line.startswith("Pss:")), 0)
+        except OSError:
+            continue
+    return total
+
+
+def disk(directory):
+    """Bytes that `directory` takes on its own file system."""
+    found = subprocess.run(["du", "-sx", "--block-size=1", directory], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return int(found.stdout.split()[0])
