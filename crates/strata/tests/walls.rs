@@ -39,7 +39,10 @@ const LONGEST_FILE: usize = 500;
 const NAMES_OF_NOTHING: &[&str] = &["util", "utils", "helpers", "common", "misc"];
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace this test was built in")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace this test was built in")
 }
 
 /// Crate -> the crates of this workspace it depends on, for any reason.
@@ -50,7 +53,8 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
         .output()
         .expect("cargo ran this test, so it can be run");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let text = |value: &serde_json::Value| value.as_str().expect("names are strings").to_owned();
     let packages = metadata["packages"].as_array().expect("packages is a list");
     let names: BTreeSet<String> = packages.iter().map(|package| text(&package["name"])).collect();
@@ -106,7 +110,13 @@ fn crates_import_only_what_their_wall_allows() {
 #[test]
 fn every_wall_belongs_to_a_crate() {
     let edges = edges();
-    refuse(ALLOWED.iter().filter(|(name, _)| !edges.contains_key(*name)).map(|(name, _)| format!("no crate {name}")).collect());
+    refuse(
+        ALLOWED
+            .iter()
+            .filter(|(name, _)| !edges.contains_key(*name))
+            .map(|(name, _)| format!("no crate {name}"))
+            .collect(),
+    );
 }
 
 #[test]
@@ -133,7 +143,8 @@ fn has_unsafe(line: &str) -> bool {
 fn files_stay_readable() {
     let too_long = |(name, text): &(String, String)| {
         let lines = text.lines().count();
-        (lines > LONGEST_FILE).then(|| format!("{name} has {lines} lines, at most {LONGEST_FILE} are allowed"))
+        (lines > LONGEST_FILE)
+            .then(|| format!("{name} has {lines} lines, at most {LONGEST_FILE} are allowed"))
     };
     refuse(sources().iter().filter_map(too_long).collect());
 }
@@ -144,7 +155,11 @@ fn modules_are_named_after_what_they_do() {
     for (name, _) in sources() {
         let path = Path::new(&name);
         let module = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let parent = path.parent().and_then(|parent| parent.file_name()).and_then(|parent| parent.to_str()).unwrap_or_default();
+        let parent = path
+            .parent()
+            .and_then(|parent| parent.file_name())
+            .and_then(|parent| parent.to_str())
+            .unwrap_or_default();
         if NAMES_OF_NOTHING.contains(&module) || NAMES_OF_NOTHING.contains(&parent) {
             faults.push(format!("{name}: a name that says nothing"));
         }
