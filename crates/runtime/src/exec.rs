@@ -78,6 +78,9 @@ impl Default for ExecSpec {
 
 /// Starts a process beside the first process `container`, in its namespaces and cgroups. It is a child of this process.
 ///
+/// When the container ends, this process is killed too, and the kernel keeps the container's first process until it has
+/// been waited for: whoever watches both must wait for this one first, or from another thread.
+///
 /// # Errors
 /// As [`Container::start`](crate::container::Container::start); [`StartError::NotRunning`] when the container has ended.
 pub fn exec(container: &ProcessIdentity, spec: &ExecSpec, stdio: Stdio) -> Result<Running, StartError> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, statfs};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, unmount,
 };
 use strata_layer::mount::{LayerMount, LayerSource};
 
@@ -123,9 +123,9 @@ pub(super) fn detached(index: &Path, tar: &Path, through_loop: bool) -> Result<O
         return erofs(&by_fd(&index_file), &by_fd(&tar_file))
             .map_err(MountError::kernel("mount the layer with index", index));
     }
-    let index_loop = attach_loop(&index_file, index)?;
-    let tar_loop = attach_loop(&tar_file, tar)?;
-    erofs(&by_fd(&index_loop), &by_fd(&tar_loop))
+    let (index_device, _index_loop) = attach_loop(&index_file, index)?;
+    let (tar_device, _tar_loop) = attach_loop(&tar_file, tar)?;
+    erofs(&index_device, &tar_device)
         .map_err(MountError::kernel("mount through loop devices the layer with index", index))
 }
 
@@ -133,6 +133,8 @@ fn erofs(index: &Path, tar: &Path) -> Result<OwnedFd, Errno> {
     let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", index)?;
     fsconfig_set_string(context.as_fd(), "device", tar)?;
+    // Loop devices are opened for writing otherwise, which read-only ones refuse.
+    fsconfig_set_flag(context.as_fd(), "ro")?;
     fsconfig_create(context.as_fd())?;
     // No device or setuid file of an image works on the host's side; the container's overlay has flags of its own.
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
@@ -146,8 +148,9 @@ fn open_read(path: &Path) -> Result<OwnedFd, MountError> {
         .map_err(MountError::kernel("open", path))
 }
 
-/// A read-only loop device for `file`; the kernel detaches it with its last user.
-fn attach_loop(file: &OwnedFd, path: &Path) -> Result<OwnedFd, MountError> {
+/// A read-only loop device for `file`: its path, and a descriptor that keeps it until the mount does. The kernel detaches
+/// it with its last user.
+fn attach_loop(file: &OwnedFd, path: &Path) -> Result<(PathBuf, OwnedFd), MountError> {
     let fail =
         |source| MountError::Kernel { action: "attach a loop device to", path: path.to_owned(), source };
     let control =
@@ -158,9 +161,9 @@ fn attach_loop(file: &OwnedFd, path: &Path) -> Result<OwnedFd, MountError> {
         let device = format!("/dev/loop{number}");
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let result = openat(CWD, &device, flags, Mode::empty())
-            .and_then(|device| loopdev::configure(device.as_fd(), file.as_fd()).map(|()| device));
+            .and_then(|fd| loopdev::configure(fd.as_fd(), file.as_fd()).map(|()| fd));
         match result {
-            Ok(device) => return Ok(device),
+            Ok(fd) => return Ok((device.into(), fd)),
             // Taken meanwhile, or its node is still being made.
             Err(errno @ (Errno::BUSY | Errno::NOENT | Errno::NXIO)) => last = errno,
             Err(errno) => return Err(fail(errno)),

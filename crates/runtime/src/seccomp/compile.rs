@@ -90,26 +90,88 @@ fn intervals(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<Interv
     list
 }
 
+/// So many intervals that every jump within their tree, leaves included, is short enough (255 instructions).
+const COMPACT: usize = 128;
+
 fn tree(intervals: &[Interval]) -> Vec<SockFilter> {
-    match intervals {
-        [] => Vec::new(),
-        [one] => leaf(one.action),
-        _ => {
-            let (low, high) = intervals.split_at(intervals.len() / 2);
-            let (low_code, high_code) = (tree(low), tree(high));
-            let mut code = Vec::with_capacity(low_code.len() + high_code.len() + 2);
-            match u8::try_from(low_code.len()) {
-                Ok(over) => code.push(instruction(IF_AT_LEAST, over, 0, high[0].start)),
-                // Conditional jumps reach 255 instructions only.
-                Err(_) => {
-                    code.push(instruction(IF_AT_LEAST, 0, 1, high[0].start));
-                    code.push(instruction(JUMP, 0, 0, low_code.len() as u32));
-                }
-            }
-            code.extend(low_code);
-            code.extend(high_code);
-            code
+    if intervals.len() <= COMPACT {
+        return Compact::build(intervals);
+    }
+    let (low, high) = intervals.split_at(intervals.len() / 2);
+    let (low_code, high_code) = (tree(low), tree(high));
+    let mut code =
+        vec![instruction(IF_AT_LEAST, 0, 1, high[0].start), instruction(JUMP, 0, 0, low_code.len() as u32)];
+    code.extend(low_code);
+    code.extend(high_code);
+    code
+}
+
+/// A tree whose leaves, one per different action, stand behind it and are shared.
+struct Compact {
+    /// Comparisons in preorder: smaller numbers go on with the next one.
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    start: u32,
+    below: Target,
+    from_here: Target,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Node(usize),
+    Leaf(Action),
+}
+
+impl Compact {
+    fn build(intervals: &[Interval]) -> Vec<SockFilter> {
+        let mut this = Self { nodes: Vec::new() };
+        match this.add(intervals) {
+            Target::Leaf(action) => leaf(action),
+            Target::Node(_) => this.emit(),
         }
+    }
+
+    fn add(&mut self, intervals: &[Interval]) -> Target {
+        if let [only] = intervals {
+            return Target::Leaf(only.action);
+        }
+        let (low, high) = intervals.split_at(intervals.len() / 2);
+        let index = self.nodes.len();
+        let placeholder = Target::Leaf(Action::Deny);
+        self.nodes.push(Node { start: high[0].start, below: placeholder, from_here: placeholder });
+        let (below, from_here) = (self.add(low), self.add(high));
+        self.nodes[index].below = below;
+        self.nodes[index].from_here = from_here;
+        Target::Node(index)
+    }
+
+    fn emit(&self) -> Vec<SockFilter> {
+        let mut leaves: Vec<(Action, usize)> = Vec::new();
+        let mut tail = Vec::new();
+        let targets = self.nodes.iter().flat_map(|node| [node.below, node.from_here]);
+        for target in targets {
+            if let Target::Leaf(action) = target
+                && !leaves.iter().any(|(known, _)| *known == action)
+            {
+                leaves.push((action, self.nodes.len() + tail.len()));
+                tail.extend(leaf(action));
+            }
+        }
+        let place = |target| match target {
+            Target::Node(index) => index,
+            Target::Leaf(action) => {
+                leaves.iter().find(|(known, _)| *known == action).map_or(0, |(_, at)| *at)
+            }
+        };
+        let jump = |from: usize, target| {
+            u8::try_from(place(target) - from - 1).expect("COMPACT nodes and six leaves of at most 8 fit")
+        };
+        let node = |(at, node): (usize, &Node)| {
+            instruction(IF_AT_LEAST, jump(at, node.from_here), jump(at, node.below), node.start)
+        };
+        self.nodes.iter().enumerate().map(node).chain(tail).collect()
     }
 }
 

@@ -133,5 +133,5 @@ fn what_docker_denies_is_denied() {
 #[test]
 fn the_filter_is_small() {
     let length = default_filter(CapabilitySet::DOCKER_DEFAULT).len();
-    assert!(length < 400, "{length} instructions");
+    assert!(length < 300, "{length} instructions");
 }
