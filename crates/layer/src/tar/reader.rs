@@ -138,6 +138,11 @@ impl<R: BufRead> Reader<R> {
         if ends {
             return Ok(Step::End);
         }
+        if self.position > self.limits.tar_length {
+            return Err(
+                format!("it goes on past byte {}, the longest tar allowed", self.limits.tar_length).into()
+            );
+        }
         let header = Block::parse(&block)?;
         match header.type_flag() {
             flag @ (b'x' | b'X' | b'g' | b'L' | b'K') => {
