@@ -92,8 +92,9 @@ fn collecting_never_races_with_building() {
                 })
             })
             .collect();
-        builders.into_iter().for_each(|builder| builder.join().unwrap());
+        let ends: Vec<_> = builders.into_iter().map(|builder| builder.join()).collect();
         stop.store(true, Ordering::Relaxed);
+        ends.into_iter().for_each(|end| end.unwrap());
         assert!(collector.join().unwrap() > 0);
     });
     store.gc();
@@ -118,6 +119,17 @@ fn a_failing_unmount_keeps_the_directory() {
     assert!(matches!(store.store.gc(&busy), Err(StoreError::Io(_))));
     let store = store.reopen();
     assert!(target.is_dir(), "the sweep leaves a mounted directory alone");
+
+    // The layer comes back before the directory could go: then it stays.
+    let lease = store.leases().acquire().unwrap();
+    store.layer(&lease, &[("a", b"b")], &[]);
+    rustix::mount::unmount(&target, rustix::mount::UnmountFlags::empty()).unwrap();
+    let store = store.reopen();
+    assert_eq!(store.swept().doomed, 0);
+    assert_eq!(fs_err::read(target.join("a")).unwrap(), b"b");
+    rustix::mount::mount("none", &target, "tmpfs", flags, None).unwrap();
+    drop(lease);
+
     let unmount =
         |path: &std::path::Path| Ok(rustix::mount::unmount(path, rustix::mount::UnmountFlags::empty())?);
     store.store.gc(&GcOptions { include_cache: false, unmount: &unmount }).unwrap();
