@@ -97,8 +97,8 @@ pub trait Worker: Sync {
     /// Digest of the files that a copy would take. A literal path that does not exist is
     /// [`WorkerError::NotFound`]; a wildcard that matches nothing is an empty selection.
     ///
-    /// A step that missed is asked about again with [`Detail::Files`]; a worker that has just walked the files
-    /// answers from memory.
+    /// A step that took files from a context is asked about again when it is done, and must look at the files anew
+    /// (`stat` is enough): so files that changed while they were read are found, and the step is not recorded.
     fn select(
         &self,
         origin: Origin<'_, Self::Layer>,

@@ -16,7 +16,8 @@ const SHOWN: usize = 60;
 pub(crate) struct Now<'a> {
     pub(crate) place: &'a Place,
     pub(crate) inputs: &'a [Input],
-    pub(crate) files: &'a [FileEntry],
+    /// The files of a COPY or ADD; asked for only if they are the reason.
+    pub(crate) files: &'a dyn Fn() -> Vec<FileEntry>,
     /// The files that had a digest.
     pub(crate) listed: &'a dyn Fn(&str) -> Vec<FileEntry>,
     /// `--no-cache` or `--no-cache-filter` asked for it.
@@ -114,7 +115,7 @@ impl Difference<'_> {
                 line(&format!("the base image changed from {} to {}", image(old), image(new)))
             }
             (BASE | PARENT, ..) => line("what it stands on changed"),
-            (FILES, Some(old), Some(_)) => files::reason(&(now.listed)(old), now.files),
+            (FILES, Some(old), Some(_)) => files::reason(&(now.listed)(old), &(now.files)()),
             (name, ..) if name.starts_with(FILES) => line(&format!("the {name} changed")),
             (name, old, new) => line(&self.plain(name, old, new)),
         }

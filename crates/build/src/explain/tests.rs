@@ -22,7 +22,8 @@ fn record(position: u32, pairs: &[(&str, &str)]) -> CacheRecord {
 /// The reason for a step with `new` inputs after one with `old`.
 fn why(old: &[(&str, &str)], new: &[(&str, &str)]) -> Option<Reason> {
     let (place, inputs) = (place(0, "RUN"), inputs(new));
-    let now = Now { place: &place, inputs: &inputs, files: &[], listed: &|_| Vec::new(), forced: false };
+    let now =
+        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
     reason(&now, &[record(0, old)])
 }
 
@@ -86,7 +87,8 @@ fn words_of_any_length_end() {
 #[test]
 fn without_an_earlier_run_of_its_kind_there_is_no_reason() {
     let (place, inputs) = (place(3, "RUN"), inputs(&[(COMMAND, "[\"new\"]")]));
-    let now = Now { place: &place, inputs: &inputs, files: &[], listed: &|_| Vec::new(), forced: false };
+    let now =
+        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
     assert_eq!(reason(&now, &[record(0, &[(COMMAND, "[\"old\"]")])]), None);
     assert!(reason(&now, &[record(3, &[(COMMAND, "[\"old\"]")])]).is_some());
     let forced = Now { forced: true, ..now };

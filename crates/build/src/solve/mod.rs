@@ -35,8 +35,11 @@ struct Made<L> {
     created: Timestamp,
 }
 
+/// What a step gave: all layers up to its own, and whether they are tainted (see [`Solved::tainted`]).
+type Outcome<L> = (Vec<Made<L>>, bool);
+
 /// A step being run, for all stages that have the same one.
-type Flight<L> = Arc<Once<Vec<Made<L>>>>;
+type Flight<L> = Arc<Once<Outcome<L>>>;
 
 /// The build failed or was stopped; the reason is kept by [`Solver::fail`].
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ struct Solved<L> {
     fresh: bool,
     /// Something here was run in this build: what is remembered of the files of the stage may be wrong.
     executed: bool,
+    /// Something here was made of files that were changing: what its keys say of its content is wrong.
+    tainted: bool,
 }
 
 /// One build being solved.

@@ -10,13 +10,15 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use strata_oci::Digest;
 
+/// Files of a step, under their digest.
+pub(super) type Listing = (Digest, Vec<FileEntry>);
+
 /// A step that ran.
 pub(super) struct Ran<L> {
     pub(super) keys: Keys,
     pub(super) place: Place,
     pub(super) inputs: Vec<Input>,
-    /// The listing of the step's files, and their digest.
-    pub(super) files: Option<(Digest, Vec<FileEntry>)>,
+    pub(super) files: Vec<Listing>,
     /// All layers above the base image, this step's last.
     pub(super) layers: Vec<Made<L>>,
     pub(super) site: Site,
@@ -81,7 +83,7 @@ fn write_one<W: Worker, C: CacheIndex>(
     with: &Builder<'_, W, C>,
     ran: Ran<W::Layer>,
 ) -> Result<(), WorkerError> {
-    if let Some((digest, files)) = ran.files {
+    for (digest, files) in ran.files {
         let result = CacheResult::Selection(digest);
         let listing = CacheRecord { place: None, inputs: Vec::new(), files, result };
         with.cache.record(&key::listing(&digest.to_string()), &listing)?;

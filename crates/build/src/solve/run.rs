@@ -1,24 +1,20 @@
 //! A step that is not in the cache: why, and then run.
 use super::stage::{Progress, Ready};
-use super::{Files, Made, Solver, Stop, record};
+use super::{Files, Made, Outcome, Solver, Stop, record};
 use crate::key::{self, StepKey};
 use crate::lower::{Op, Step};
 use crate::{
-    BuildError, BuildErrorKind, CacheIndex, Detail, Event, ExecError, FileEntry, FileOp, Origin, Worker,
-    WorkerError, explain,
+    BuildError, BuildErrorKind, CacheIndex, Detail, Event, ExecError, FileOp, Origin, Worker, WorkerError,
+    explain,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use strata_oci::Digest;
 
 /// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
 const MAX_FILES: usize = 100_000;
 
-/// Files and their digest.
-type Listing = (Digest, Vec<FileEntry>);
-
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
-    /// Runs a step and hands it to the recorder. A failed one is not recorded.
+    /// Runs a step and hands it to the recorder. A failed one is not recorded, nor is one whose files changed.
     pub(super) fn execute(
         &self,
         stage: usize,
@@ -26,33 +22,37 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         step: &Step,
         ready: Ready<W::Layer>,
         progress: &mut Progress<W::Layer>,
-    ) -> Result<Vec<Made<W::Layer>>, Stop> {
+    ) -> Result<Outcome<W::Layer>, Stop> {
         let _permit = self.permits.acquire();
         if self.with.cancel.load(Ordering::SeqCst) {
             return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
         }
         self.event(Event::Started(step.id));
-        let files = self.listing(step, &ready)?;
-        self.explain(stage, position, step, &ready, files.as_ref(), progress)?;
+        self.explain(stage, position, step, &ready, progress)?;
         let start = Instant::now();
         let parents = self.stack(stage, &progress.layers);
-        let handle = self.perform(step, &parents, &ready.files).map_err(|error| {
+        let made = self.perform(step, &parents, &ready.files);
+        let made = made.and_then(|handle| Ok((handle, self.verify(step, &ready)?)));
+        let (handle, listing) = made.map_err(|error| {
             self.event(Event::Failed(step.id, start.elapsed()));
             self.fail(error)
         })?;
         self.event(Event::Done(step.id, start.elapsed()));
         let mut layers = progress.layers.clone();
         layers.push(Made { handle, created: self.plan.epoch.unwrap_or_else(|| (self.with.clock)()) });
-        let StepKey { own, chain, inputs } = ready.key;
-        self.recorder.send(record::Ran {
-            keys: record::Keys { chain, own: (own != chain).then_some(own) },
-            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
-            inputs,
-            files,
-            layers: layers.clone(),
-            site: step.site,
-        });
-        Ok(layers)
+        let tainted = progress.tainted || listing.is_none();
+        if let Some(files) = listing.filter(|_| !tainted) {
+            let StepKey { own, chain, inputs } = ready.key;
+            self.recorder.send(record::Ran {
+                keys: record::Keys { chain, own: (own != chain).then_some(own) },
+                place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
+                inputs,
+                files,
+                layers: layers.clone(),
+                site: step.site,
+            });
+        }
+        Ok((layers, tainted))
     }
 
     fn perform(
@@ -82,16 +82,34 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         }
     }
 
-    /// The files of a COPY or ADD, to be kept for explaining the next miss.
-    fn listing(&self, step: &Step, ready: &Ready<W::Layer>) -> Result<Option<Listing>, Stop> {
-        if !matches!(step.op, Op::File(_)) {
-            return Ok(None);
+    /// Looks once more at the files that a step has read: `None` if they are not those that its key speaks of. The
+    /// listings of a COPY's or ADD's files are kept for explaining the next miss.
+    fn verify(
+        &self,
+        step: &Step,
+        ready: &Ready<W::Layer>,
+    ) -> Result<Option<Vec<record::Listing>>, BuildError> {
+        let mut listings = Vec::new();
+        let is_copy = matches!(step.op, Op::File(_));
+        for ((index, selection), digest) in key::selections(step).into_iter().zip(&ready.digests) {
+            let files = &ready.files[index];
+            if !is_copy && matches!(files, Files::Layers(_)) {
+                continue;
+            }
+            let detail = if is_copy { Detail::Files } else { Detail::Digest };
+            match self.with.worker.select(files.origin(), &selection, detail) {
+                Ok(selected) if selected.digest == *digest => listings.push((*digest, selected.files)),
+                Err(WorkerError::Cancelled) => return Err(step.site.error(BuildErrorKind::Cancelled)),
+                // Changed or gone meanwhile.
+                Ok(_) | Err(_) => {
+                    let message = "files of the context changed while they were read: the step is not cached";
+                    self.event(Event::Warning { message, span: Some(step.site.span()) });
+                    return Ok(None);
+                }
+            }
         }
-        let Some((index, selection)) = key::selections(step).into_iter().next() else { return Ok(None) };
-        let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
-        let selected =
-            selected.map_err(|error| self.fail(step.site.error(BuildErrorKind::CacheKey(error))))?;
-        Ok((selected.files.len() <= MAX_FILES).then_some((selected.digest, selected.files)))
+        listings.retain(|(_, files)| !files.is_empty() && files.len() <= MAX_FILES);
+        Ok(Some(listings))
     }
 
     /// Says why a step that an earlier build had must run.
@@ -101,7 +119,6 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         position: usize,
         step: &Step,
         ready: &Ready<W::Layer>,
-        files: Option<&Listing>,
         progress: &mut Progress<W::Layer>,
     ) -> Result<(), Stop> {
         let lowered = &self.plan.stages[&stage];
@@ -110,16 +127,20 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             progress.earlier = Some(earlier.map_err(|error| self.fail(step.site.error(worker(error))))?);
         }
         let place = key::place(&self.options.scope, lowered, position);
-        let files = files.map_or(&[][..], |(_, files)| files);
-        // Without the old listing the reason is told without its details.
+        // Without the listings the reason is told without its details.
         let listed = |digest: &str| {
             let found = self.with.cache.lookup(&key::listing(digest)).ok().flatten();
             found.map_or_else(Vec::new, |record| record.files)
         };
+        let files = || {
+            let (index, selection) = key::selections(step).into_iter().next()?;
+            let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
+            Some(selected.ok()?.files)
+        };
         let now = explain::Now {
             place: &place,
             inputs: &ready.key.inputs,
-            files,
+            files: &|| files().unwrap_or_default(),
             listed: &listed,
             forced: step.ignore_cache,
         };

@@ -16,6 +16,8 @@ pub(super) struct Progress<L> {
     parent: Parent,
     fresh: bool,
     executed: bool,
+    /// Files of a context changed while they were read: neither this nor anything on it may be recorded.
+    pub(super) tainted: bool,
     /// Earlier records of the stage, read at its first miss.
     pub(super) earlier: Option<Vec<CacheRecord>>,
 }
@@ -24,6 +26,8 @@ pub(super) struct Progress<L> {
 pub(super) struct Ready<L> {
     pub(super) files: Vec<Files<L>>,
     pub(super) key: StepKey,
+    /// Of the selections in the key, in their order.
+    pub(super) digests: Vec<Digest>,
 }
 
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
@@ -40,14 +44,20 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             progress.fresh |= step.ignore_cache;
             self.step(index, position, step, &mut progress)?;
         }
-        let Progress { layers, parent, fresh, executed, .. } = progress;
-        Ok(Solved { layers, end: parent, fresh, executed })
+        let Progress { layers, parent, fresh, executed, tainted, .. } = progress;
+        Ok(Solved { layers, end: parent, fresh, executed, tainted })
     }
 
     fn begin(&self, index: usize, stage: &LoweredStage) -> Result<Progress<W::Layer>, Stop> {
         let chain = &self.chains[&index];
-        let progress =
-            |layers, parent| Progress { layers, parent, fresh: false, executed: false, earlier: None };
+        let progress = |layers, parent| Progress {
+            layers,
+            parent,
+            fresh: false,
+            executed: false,
+            tainted: false,
+            earlier: None,
+        };
         if let Some((steps, layers)) = &chain.hit {
             return Ok(progress(layers.clone(), Parent::Step(chain.keys[steps - 1].chain)));
         }
@@ -56,6 +66,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 let below = self.demand(base)?;
                 let mut progress = progress(below.layers.clone(), below.end.clone());
                 (progress.fresh, progress.executed) = (below.fresh, below.executed);
+                progress.tainted = below.tainted;
                 Ok(progress)
             }
             ref base => {
@@ -96,7 +107,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         };
         let chain = ready.key.chain;
         let mut ran = false;
-        progress.layers = flight.get(|| {
+        (progress.layers, progress.tainted) = flight.get(|| {
             ran = true;
             self.execute(stage, position, step, ready, progress)
         })?;
@@ -135,30 +146,30 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Solves the stages that a step takes files from, and computes its key from what they really hold.
     fn ready(&self, step: &Step, parent: &Parent) -> Result<Ready<W::Layer>, Stop> {
         let mut files = Vec::new();
-        let mut ends = Vec::new();
+        let mut stages = Vec::new();
         for input in &step.inputs {
-            let end = match input {
+            let solved = match input {
                 InputRef::Stage(stage) => {
                     let solved = self.demand(*stage)?;
                     files.push(Files::Layers(self.stack(*stage, &solved.layers)));
-                    Some(solved.end.clone())
+                    Some(solved)
                 }
                 input => {
                     files.push(Files::of(input, self.images).expect("stages are handled above"));
                     None
                 }
             };
-            ends.push(end);
+            stages.push(solved);
         }
         let mut digests = Vec::new();
         for (index, selection) in key::selections(step) {
-            let digest = match &ends[index] {
-                Some(end) => self.measure(step, files[index].origin(), end, &selection),
+            let digest = match &stages[index] {
+                Some(solved) => self.measure(step, files[index].origin(), solved, &selection),
                 None => self.prober.select(step, &step.inputs[index], &selection),
             };
             digests.push(digest.map_err(|error| self.fail(error))?);
         }
-        Ok(Ready { files, key: self.prober.key(step, parent, &digests) })
+        Ok(Ready { files, key: self.prober.key(step, parent, &digests), digests })
     }
 
     /// Digest of files of a solved stage, remembered for builds that need not solve it.
@@ -166,14 +177,17 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         &self,
         step: &Step,
         origin: Origin<'_, W::Layer>,
-        end: &Parent,
+        solved: &Solved<W::Layer>,
         selection: &Selection,
     ) -> Result<Digest, BuildError> {
         let selected = self.with.worker.select(origin, selection, Detail::Digest);
         let digest = selected.map_err(|error| step.site.error(BuildErrorKind::CacheKey(error)))?.digest;
+        if solved.tainted {
+            return Ok(digest);
+        }
         let result = CacheResult::Selection(digest);
         let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
-        let written = self.with.cache.record(&key::selection(end, selection), &record);
+        let written = self.with.cache.record(&key::selection(&solved.end, selection), &record);
         written.map_err(|error| step.site.error(BuildErrorKind::Worker(error)))?;
         Ok(digest)
     }

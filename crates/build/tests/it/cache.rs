@@ -368,3 +368,28 @@ fn network_security_and_mounts_enter_the_key_of_run_but_not_what_a_cache_is_call
         assert_eq!(again.len(), runs, "{flags}");
     }
 }
+
+#[test]
+fn files_that_change_while_they_are_copied_leave_no_record() {
+    let mut world = World::with(&[("a", "1")]);
+    world.then = Some([("a".to_owned(), file("changing"))].into());
+    let dockerfile =
+        "FROM conform-base:1 AS s\nCOPY a /a\nRUN put /b 1\nFROM conform-base:1\nCOPY --from=s /a /a\n";
+    let outcome = world.build(dockerfile);
+    assert_eq!(outcome.built().layers.len(), 2);
+    assert!(
+        outcome.events.iter().any(|event| event.contains("changed while they were read")),
+        "{:?}",
+        outcome.events
+    );
+    let places: Vec<_> = world.records().into_iter().filter_map(|record| record.place).collect();
+    assert_eq!(
+        places.len(),
+        1,
+        "only the last stage's COPY, which is keyed by what was really copied: {places:?}"
+    );
+    world.then = None;
+    let again = world.build(dockerfile);
+    assert_eq!(again.ran(), ["copy [Path(\"a\")] /a", "exec put /b 1"]);
+    assert_eq!(world.build(dockerfile).ran(), Vec::<&str>::new());
+}

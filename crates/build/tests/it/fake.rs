@@ -64,6 +64,9 @@ pub(crate) struct World {
     /// Accepts any source and any command: for looking at configs only.
     pub(crate) agreeable: bool,
     pub(crate) packing: Duration,
+    /// The context as it is found once something has been copied from it.
+    pub(crate) then: Option<Tree>,
+    copied: AtomicBool,
     pub(crate) now: i64,
     log: Mutex<Vec<String>>,
     execs: Mutex<Vec<ExecOp>>,
@@ -130,6 +133,8 @@ impl Default for World {
             images: BTreeMap::new(),
             agreeable: false,
             packing: Duration::ZERO,
+            then: None,
+            copied: AtomicBool::new(false),
             now: 1_700_000_000,
             log: Mutex::default(),
             execs: Mutex::default(),
@@ -271,7 +276,10 @@ impl World {
 
     fn files(&self, origin: Origin<'_, FakeLayer>) -> Tree {
         match origin {
-            Origin::Context => self.context.clone(),
+            Origin::Context => match &self.then {
+                Some(changed) if self.copied.load(Ordering::SeqCst) => changed.clone(),
+                _ => self.context.clone(),
+            },
             Origin::Named(name) => self.named[name].clone(),
             Origin::Layers(layers) => merged(layers),
         }
@@ -399,6 +407,7 @@ impl Worker for World {
                 }
             }
         }
+        self.copied.store(true, Ordering::SeqCst);
         Ok(self.layer(tree))
     }
 
