@@ -1,9 +1,13 @@
 //! The entry: one build from options to image.
+use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
+use crate::stages::{self, ImageKey};
 use crate::{
-    BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Worker, lower, solve, stages,
+    Base, BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Forecast, StepId, Worker,
+    solve,
 };
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use strata_dockerfile::Dockerfile;
 use strata_oci::{ImageConfig, Raw};
@@ -42,6 +46,26 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         dockerfile: &Dockerfile,
         options: &BuildOptions,
     ) -> Result<Built<W::Layer>, BuildError> {
+        let (plan, images) = self.plan(dockerfile, options)?;
+        solve::solve(self, options, &plan, &images)
+    }
+
+    /// Says what [`build`](Self::build) would do with every step that makes a layer, running and recording nothing.
+    /// Events tell the plan and its warnings.
+    pub fn dry_run(
+        &self,
+        dockerfile: &Dockerfile,
+        options: &BuildOptions,
+    ) -> Result<BTreeMap<StepId, Forecast>, BuildError> {
+        let (plan, images) = self.plan(dockerfile, options)?;
+        solve::forecast(self, options, &plan, &images)
+    }
+
+    fn plan(
+        &self,
+        dockerfile: &Dockerfile,
+        options: &BuildOptions,
+    ) -> Result<(Plan, BTreeMap<ImageKey, Base<W::Layer>>), BuildError> {
         let globals = Globals::new(dockerfile, options)?;
         let graph = stages::discover(self.worker, dockerfile, options, &globals)?;
         let plan = lower::lower(dockerfile, options, &globals, &graph)?;
@@ -52,6 +76,6 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         if let Some(message) = scope::unconsumed(options, &plan.declared) {
             self.events.event(Event::Warning { message: &message, span: None });
         }
-        solve::solve(self, options, &plan, &graph.images)
+        Ok((plan, graph.images))
     }
 }

@@ -48,6 +48,17 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What a build would do with a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forecast {
+    /// Nothing: it is in the cache, or nothing needs it.
+    Cached,
+    /// Run it; why, if an earlier build had it.
+    Runs(Option<Reason>),
+    /// Decided by the files that another stage, or a step before it, will have made.
+    Undecided,
+}
+
 /// Something happened.
 #[derive(Debug)]
 pub enum Event<'a> {

@@ -35,7 +35,7 @@ pub use cache::{
     CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
 };
 pub use error::{BuildError, BuildErrorKind};
-pub use event::{Event, EventSink, Reason, StepId, StepInfo, Stream};
+pub use event::{Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
 pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
 };

@@ -6,6 +6,7 @@
 //! by whoever demands it first. Records are written behind the steps' backs (`record.rs`), when layers have their
 //! DiffIds.
 mod assemble;
+mod forecast;
 mod permits;
 mod probe;
 mod record;
@@ -19,6 +20,7 @@ use crate::{
     Base, BuildError, BuildErrorKind, BuildOptions, Builder, Built, CacheIndex, CacheKey, CacheResult,
     CachedLayer, Event, Layer, Origin, StepId, Worker, WorkerError,
 };
+pub(crate) use forecast::forecast;
 use jiff::Timestamp;
 use permits::{Once, Permits};
 use probe::{Chain, Prober};

@@ -4,8 +4,8 @@ use super::{Files, Made, Outcome, Solver, Stop, record};
 use crate::key::{self, StepKey};
 use crate::lower::{Op, Step};
 use crate::{
-    BuildError, BuildErrorKind, CacheIndex, Detail, Event, ExecError, FileOp, Origin, Worker, WorkerError,
-    explain,
+    BuildError, BuildErrorKind, Builder, CacheIndex, CacheRecord, Detail, Event, ExecError, FileOp, Input,
+    Origin, Place, Reason, Worker, WorkerError, explain,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -127,28 +127,38 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             progress.earlier = Some(earlier.map_err(|error| self.fail(step.site.error(worker(error))))?);
         }
         let place = key::place(&self.options.scope, lowered, position);
-        // Without the listings the reason is told without its details.
-        let listed = |digest: &str| {
-            let found = self.with.cache.lookup(&key::listing(digest)).ok().flatten();
-            found.map_or_else(Vec::new, |record| record.files)
-        };
-        let files = || {
-            let (index, selection) = key::selections(step).into_iter().next()?;
-            let selected = self.with.worker.select(ready.files[index].origin(), &selection, Detail::Files);
-            Some(selected.ok()?.files)
-        };
-        let now = explain::Now {
-            place: &place,
-            inputs: &ready.key.inputs,
-            files: &|| files().unwrap_or_default(),
-            listed: &listed,
-            forced: step.ignore_cache,
-        };
-        if let Some(reason) = explain::reason(&now, progress.earlier.as_deref().unwrap_or_default()) {
+        let earlier = progress.earlier.as_deref().unwrap_or_default();
+        let files: Vec<_> = ready.files.iter().cloned().map(Some).collect();
+        if let Some(reason) = reason(self.with, step, &place, &ready.key.inputs, &files, earlier) {
             self.event(Event::Missed(step.id, &reason));
         }
         Ok(())
     }
+}
+
+/// Why a step is not in the cache. Without listings, and for files that are not there yet, without details.
+pub(super) fn reason<W: Worker, C: CacheIndex>(
+    with: &Builder<'_, W, C>,
+    step: &Step,
+    place: &Place,
+    inputs: &[Input],
+    files: &[Option<Files<W::Layer>>],
+    earlier: &[CacheRecord],
+) -> Option<Reason> {
+    let listed = |digest: &str| {
+        let found = with.cache.lookup(&key::listing(digest)).ok().flatten();
+        found.map_or_else(Vec::new, |record| record.files)
+    };
+    let now = || {
+        let (index, selection) = key::selections(step).into_iter().next()?;
+        let origin = files.get(index)?.as_ref()?.origin();
+        Some(with.worker.select(origin, &selection, Detail::Files).ok()?.files)
+    };
+    let files = || now().unwrap_or_default();
+    explain::reason(
+        &explain::Now { place, inputs, files: &files, listed: &listed, forced: step.ignore_cache },
+        earlier,
+    )
 }
 
 fn worker(error: WorkerError) -> BuildErrorKind {

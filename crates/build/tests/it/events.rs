@@ -114,3 +114,42 @@ fn several_sources_without_a_slash_are_warned_about() {
     let outcome = world.build("FROM conform-base:1\nCOPY a b /dst\n");
     assert!(outcome.events[0].starts_with("warning COPY of several sources to /dst"), "{:?}", outcome.events);
 }
+
+#[test]
+fn a_dry_run_says_what_would_run_and_why_and_does_nothing() {
+    let mut world = World::with(&[("a", "1"), ("b", "1")]);
+    let dockerfile = "FROM conform-base:1 AS s\nRUN put /s 1\nCOPY a /a\nFROM conform-base:1\nCOPY b /b\n\
+                      COPY --from=s /a /c\nRUN put /d 1\n";
+    let options = BuildOptions::default();
+    let forecast = world.dry_run(dockerfile, &options);
+    assert_eq!(
+        forecast,
+        [
+            "RUN put /s 1 runs",
+            "COPY a /a runs",
+            "COPY b /b runs",
+            "COPY --from=s /a /c undecided",
+            "RUN put /d 1 undecided"
+        ]
+    );
+    assert!(world.records().is_empty());
+    world.build(dockerfile).built();
+    assert!(world.dry_run(dockerfile, &options).iter().all(|line| line.ends_with(" cached")));
+    let records = world.records().len();
+    world.write("a", "22");
+    assert_eq!(
+        world.dry_run(dockerfile, &options),
+        [
+            "RUN put /s 1 cached",
+            "COPY a /a runs: file a: content, 1 → 2 bytes",
+            "COPY b /b cached",
+            "COPY --from=s /a /c undecided",
+            "RUN put /d 1 undecided"
+        ]
+    );
+    let no_cache = BuildOptions { no_cache: strata_build::NoCache::All, ..BuildOptions::default() };
+    let forecast = world.dry_run(dockerfile, &no_cache);
+    assert_eq!(forecast[0], "RUN put /s 1 runs: the cache is turned off for it");
+    assert_eq!(world.records().len(), records);
+    assert!(world.execs().len() == 2, "only those of the real build");
+}

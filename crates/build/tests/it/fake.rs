@@ -238,6 +238,32 @@ impl World {
         }
     }
 
+    /// What a build would do, by the names of its steps.
+    pub(crate) fn dry_run(&self, dockerfile: &str, options: &BuildOptions) -> Vec<String> {
+        let parsed = strata_dockerfile::parse(dockerfile).expect("a Dockerfile that can be read");
+        let plan = Mutex::new(Vec::new());
+        let sink = |event: Event<'_>| {
+            if let Event::Planned(infos) = event {
+                *plan.lock().unwrap() = infos.to_vec();
+            }
+        };
+        let clock = || panic!("a dry run makes nothing that needs a date");
+        let cancel = AtomicBool::new(false);
+        let builder = Builder { worker: self, cache: self, events: &sink, clock: &clock, cancel: &cancel };
+        let forecasts = builder.dry_run(&parsed, options).expect("a plan");
+        let plan: Vec<StepInfo> = plan.into_inner().unwrap();
+        let told = forecasts.iter().map(|(id, forecast)| {
+            let what = match forecast {
+                Forecast::Cached => "cached".to_owned(),
+                Forecast::Runs(None) => "runs".to_owned(),
+                Forecast::Runs(Some(reason)) => format!("runs: {reason}"),
+                Forecast::Undecided => "undecided".to_owned(),
+            };
+            format!("{} {what}", plan[id.0].instruction)
+        });
+        told.collect()
+    }
+
     /// From now on no layer can be written.
     pub(crate) fn fill_disk(&self) {
         self.shared.full.store(true, Ordering::SeqCst);
