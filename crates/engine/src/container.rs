@@ -1,8 +1,15 @@
 //! Looking at containers, stopping and removing them.
-use crate::{Engine, EngineError};
+
+mod diff;
+mod inspect;
+mod list;
+mod logs;
+mod stop;
+
+pub(crate) use stop::process;
+
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::io::Write;
 
 /// Which containers a list shows.
 #[derive(Clone, Debug, Default)]
@@ -98,53 +105,4 @@ pub enum ChangeKind {
     Changed,
     /// `D`
     Deleted,
-}
-
-impl Engine {
-    /// Containers, newest first.
-    pub fn containers(&self, _filter: &ContainerFilter) -> Result<Vec<ContainerSummary>, EngineError> {
-        todo!()
-    }
-    /// Bytes in the container's own layer, and in its image.
-    pub fn container_size(&self, _id: &str) -> Result<(u64, u64), EngineError> {
-        todo!()
-    }
-    /// The document of `inspect`.
-    pub fn inspect_container(&self, _name: &str) -> Result<serde_json::Value, EngineError> {
-        todo!()
-    }
-    /// Copies the log to the two streams; with `follow` until the container ends.
-    pub fn logs(
-        &self,
-        _name: &str,
-        _request: &LogsRequest,
-        _stdout: &mut dyn Write,
-        _stderr: &mut dyn Write,
-    ) -> Result<(), EngineError> {
-        todo!()
-    }
-    /// Sends the stop signal, then KILL after `timeout` seconds (`None`: the container's, 10 by default).
-    pub fn stop(&self, _name: &str, _signal: Option<&str>, _timeout: Option<u32>) -> Result<(), EngineError> {
-        todo!()
-    }
-    /// Sends a signal (`KILL` by default).
-    pub fn kill(&self, _name: &str, _signal: &str) -> Result<(), EngineError> {
-        todo!()
-    }
-    /// Removes a container; a running one only with `force`. `volumes`: its anonymous volumes too.
-    pub fn remove_container(&self, _name: &str, _force: bool, _volumes: bool) -> Result<(), EngineError> {
-        todo!()
-    }
-    /// Waits until it is not running and gives its exit code.
-    pub fn wait(&self, _name: &str) -> Result<i32, EngineError> {
-        todo!()
-    }
-    /// What it changed, sorted by path.
-    pub fn diff(&self, _name: &str) -> Result<Vec<Change>, EngineError> {
-        todo!()
-    }
-    /// Removes all that are not running: IDs and bytes given back.
-    pub fn prune_containers(&self) -> Result<(Vec<String>, u64), EngineError> {
-        todo!()
-    }
 }

@@ -1,6 +1,18 @@
 //! `run`: image config and flags become a container (`design.md`, section 8).
+
+mod helper;
+mod plan;
+mod start;
+pub(crate) mod stored;
+mod volumes;
+
+pub(crate) use helper::helper_main;
+pub(crate) use plan::set;
+
 use crate::{Engine, EngineError};
 use std::path::PathBuf;
+use strata_oci::{ImageId, Reference};
+use strata_store::{ContainerRecord, NewContainer, StoreError};
 
 /// What is asked of `run`.
 #[derive(Clone, Debug, Default)]
@@ -131,12 +143,57 @@ pub enum RunOutcome {
 
 impl Engine {
     /// Creates and starts a container. In the foreground the calling process' standard streams are the
-    /// container's until it ends. `notify` gets warnings (a clamped ulimit, a missing host port).
-    pub fn run(&self, _request: &RunRequest, _notify: &mut dyn FnMut(&str)) -> Result<RunOutcome, EngineError> {
-        todo!()
+    /// container's until it ends. `notify` gets warnings.
+    pub fn run(&self, request: &RunRequest, notify: &mut dyn FnMut(&str)) -> Result<RunOutcome, EngineError> {
+        let container = self.create_container(request, notify)?;
+        if let Some(path) = &request.cidfile {
+            fs_err::write(path, &container.id)?;
+        }
+        if request.detach {
+            helper::start_detached(self, &container)?;
+            return Ok(RunOutcome::Started(container.id));
+        }
+        let code = self.start_attached(&container)?;
+        Ok(RunOutcome::Exited(u8::try_from(code).unwrap_or(255)))
     }
-}
 
-pub(crate) fn helper_main() -> Option<u8> {
-    None
+    /// The image by name or ID; `run` does not fetch yet what is not here.
+    fn local_image(&self, name: &str) -> Result<ImageId, EngineError> {
+        match self.store().images().resolve(name) {
+            Ok(id) => Ok(id),
+            Err(StoreError::NoSuchImage(_)) => {
+                let full = name.parse::<Reference>().map(|reference| reference.familiar());
+                Err(self.not_local(&full.unwrap_or_else(|_| name.to_owned())))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Everything that can go wrong without a process goes wrong here. The record exists before anything starts.
+    fn create_container(
+        &self,
+        request: &RunRequest,
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<ContainerRecord, EngineError> {
+        let id = self.local_image(&request.image)?;
+        let config = self.store().images().config(&id)?;
+        let mut plan = plan::plan(&config.value().config, request)?;
+        plan.stored.image = request.image.clone();
+        plan.stored.image_id = id.to_string();
+        let layers = config.value().rootfs.diff_ids.clone();
+        let mounts = self.prepare_mounts(request, &config.value().config, &layers)?;
+        plan.stored.spec.mounts.extend(mounts.mounts);
+        plan.stored.mounts = mounts.shown;
+        let new = NewContainer {
+            name: request.name.clone(),
+            image: Some(id),
+            layers,
+            config: plan.stored.to_json(),
+            volumes: mounts.volumes,
+        };
+        let container = self.store().containers().create(new)?;
+        self.store().images().touch(&id)?;
+        plan.warnings.iter().for_each(|warning| notify(warning));
+        Ok(container)
+    }
 }

@@ -57,6 +57,14 @@ impl ProcessIdentity {
     }
 }
 
+/// Sends a signal to the process behind `pidfd`.
+///
+/// # Errors
+/// `ESRCH` when it has ended.
+pub fn signal(pidfd: &OwnedFd, signal: crate::signal::Signal) -> io::Result<()> {
+    Ok(crate::sys::pidfd_send_signal(std::os::fd::AsFd::as_fd(pidfd), signal.number())?)
+}
+
 /// Clock ticks after boot at which process `pid` started.
 ///
 /// # Errors

@@ -62,6 +62,11 @@ impl Containers {
     pub fn set_state(&self, id: &str, state: &ContainerState) -> Result<(), StoreError> {
         self.core.db.write(|tx| set(tx, id, state))
     }
+
+    /// Records the end of containers of which neither process nor watcher exists any more, with exit code 255.
+    pub fn reap(&self) -> Result<Vec<String>, StoreError> {
+        reap(&self.db)
+    }
 }
 
 fn set(tx: &Transaction, id: &str, state: &ContainerState) -> Result<(), StoreError> {
