@@ -14,6 +14,10 @@ mod worker;
 pub(crate) use changes::apply_changes;
 pub use context::{ContextError, ContextSource};
 pub use secrets::{Secret, SecretSource};
+pub use strata_build::{
+    BuildOptions, Event, EventSink, NamedContext, Network, NoCache, Reason, StepId, StepInfo, Stream,
+};
+pub use strata_dockerfile::{Dockerfile, Span, position};
 
 use crate::{Engine, EngineError};
 use context::Contexts;
@@ -21,16 +25,13 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use strata_build::{BuildOptions, Builder, EventSink};
-use strata_dockerfile::Dockerfile;
+use strata_build::Builder;
 use strata_oci::{ImageId, Reference};
 use worker::EngineWorker;
 
 /// What is asked of `build`.
 #[derive(Debug)]
 pub struct BuildRequest {
-    /// The Dockerfile's text.
-    pub dockerfile: String,
     /// The main context.
     pub context: ContextSource,
     /// Path of the Dockerfile inside the context, for its own `.dockerignore`; `None` when it is not in there.
@@ -89,6 +90,15 @@ impl Engine {
             self.store().images().tag(tag, &id)?;
         }
         Ok(BuildReport { id, tags: request.tags.clone() })
+    }
+}
+
+impl Engine {
+    /// Bytes of the context after `.dockerignore`; `None` when it cannot be read (the build will say why).
+    pub fn context_size(&self, request: &BuildRequest) -> Option<u64> {
+        let contexts = Contexts::open(self, request).ok()?;
+        let entries = contexts.main().walk(b"", None).ok()?;
+        Some(entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.size).sum())
     }
 }
 

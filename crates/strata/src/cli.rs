@@ -313,3 +313,13 @@ pub(crate) fn now() -> jiff::Timestamp {
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .unwrap_or_else(jiff::Timestamp::now)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_of_every_command_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -65,7 +65,7 @@ impl Containers {
 
     /// Records the end of containers of which neither process nor watcher exists any more, with exit code 255.
     pub fn reap(&self) -> Result<Vec<String>, StoreError> {
-        reap(&self.db)
+        reap(&self.core.db)
     }
 }
 

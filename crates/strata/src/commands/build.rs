@@ -1,15 +1,154 @@
 //! `build`.
 
-use crate::cli::Global;
-use crate::failure::Outcome;
+mod classic;
+mod excerpt;
+mod plain;
+mod progress;
+mod request;
+mod terminal;
+
+use super::arguments::exactly;
+use crate::cli::{Global, emit};
+use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
+use excerpt::Excerpt;
+use progress::{Mode, Progress};
+use request::{Dockerfile, Request};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use strata_engine::EngineError;
 
 /// Build an image from a Dockerfile.
 #[derive(Args, Debug)]
-pub(crate) struct Build {}
+pub(crate) struct Build {
+    /// Dockerfile; - for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// Name of the image, as name:tag; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<String>,
+    /// Set an ARG; a bare NAME takes the value from here
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Stage to build
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Run every step again
+    #[arg(long)]
+    no_cache: bool,
+    /// Run every step of these stages again
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Print only the image ID
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the image ID to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Network of RUN steps: default, host or none
+    #[arg(long, value_name = "MODE", default_value = "default")]
+    network: String,
+    /// Output: auto, tty, plain, classic or quiet
+    #[arg(long, value_name = "STYLE", env = "BUILDKIT_PROGRESS", default_value = "auto")]
+    progress: String,
+    /// Add a label to the image
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Platform of the image
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// Give RUN --mount=type=secret a secret: id=NAME[,src=FILE|,env=VARIABLE]
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
+    /// A further context: NAME=DIRECTORY or NAME=docker-image://IMAGE
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_context: Vec<String>,
+    /// Add a line to /etc/hosts of RUN steps
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<String>,
+    /// Size of /dev/shm of RUN steps
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<String>,
+    /// Resource limit of RUN steps: NAME=SOFT[:HARD]
+    #[arg(long, value_name = "LIMIT")]
+    ulimit: Vec<String>,
+    /// Most steps at once
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Accepted for Docker's sake: images are always local
+    #[arg(long, hide = true)]
+    pull: bool,
+    /// Accepted for Docker's sake
+    #[arg(long, hide = true, default_value = "true", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    rm: String,
+    /// Accepted for Docker's sake
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    /// Accepted for Docker's sake: the image always lands in the store
+    #[arg(long, hide = true)]
+    load: bool,
+    /// PATH | -
+    #[arg(value_name = "PATH | -")]
+    context: Vec<String>,
+}
 
 impl Build {
-    pub(crate) fn run(self, _global: &Global) -> Outcome {
-        todo!()
+    pub(crate) fn run(self, global: &Global) -> Outcome {
+        exactly("build", &self.context, 1)?;
+        let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
+        let Request { request, dockerfile } = self.request(mode)?;
+        let parsed = match strata_engine::build::parse(&dockerfile.text) {
+            Ok(parsed) => parsed,
+            Err(error) => return Err(failure(&error, &dockerfile, None)),
+        };
+        let engine = global.engine()?;
+        let cancel = Arc::new(AtomicBool::new(false));
+        cancel_on_signals(&cancel)?;
+        let progress = Progress::start(mode, &dockerfile);
+        progress.context(&engine, &request);
+        let outcome = engine.build(&request, &parsed, &progress, &cancel);
+        let summary = progress.finish(&outcome);
+        match outcome {
+            Ok(report) => {
+                if let Some(path) = &self.iidfile {
+                    fs_err::write(path, report.id.to_string())?;
+                }
+                if mode == Mode::Quiet {
+                    emit(&format!("{}\n", report.id))?;
+                }
+                Ok(0)
+            }
+            Err(error) => Err(failure(&error, &dockerfile, summary)),
+        }
     }
+}
+
+/// The first signal cancels the build and lets it clean up; the second ends the program at once.
+fn cancel_on_signals(cancel: &Arc<AtomicBool>) -> Result<(), Failure> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Registered first, so that it sees the flag as the first signal left it.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(cancel))?;
+        signal_hook::flag::register(signal, Arc::clone(cancel))?;
+    }
+    cancel.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What failed, where in the Dockerfile, and what the step printed.
+fn failure(error: &EngineError, dockerfile: &Dockerfile, summary: Option<String>) -> Failure {
+    let mut text = summary.unwrap_or_default();
+    let excerpt = Excerpt::of(error, dockerfile);
+    if let Some(excerpt) = &excerpt {
+        text.push_str(&excerpt.render());
+    }
+    let solved = match error {
+        EngineError::Build(_) | EngineError::Parse(_) => "failed to solve: ",
+        _ => "",
+    };
+    text.push_str(&format!("ERROR: failed to build: {solved}{}", with_causes(error)));
+    if let Some(hint) = excerpt.and_then(|excerpt| excerpt.hint) {
+        text.push_str(&format!("\nhint: {hint}"));
+    }
+    Failure::with_code(text, 1)
 }

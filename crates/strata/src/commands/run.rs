@@ -11,6 +11,7 @@ use strata_engine::run::{NetworkMode, RunOutcome, RunRequest};
 
 /// Create a container from an image and run a command in it.
 #[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Run {
     /// Run in the background and print the container's ID
     #[arg(short, long)]
@@ -246,7 +247,7 @@ fn network(text: &str) -> Result<NetworkMode, String> {
     }
 }
 
-fn host(text: &str) -> Result<(String, String), String> {
+pub(super) fn host(text: &str) -> Result<(String, String), String> {
     let (name, address) =
         text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
@@ -256,7 +257,7 @@ fn host(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), address.to_owned()))
 }
 
-fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
+pub(super) fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
     let bad = || format!("invalid ulimit argument: {text}");
     let (name, values) = text.split_once('=').ok_or_else(bad)?;
     let number = |text: &str| if text == "-1" { Ok(u64::MAX) } else { text.parse::<u64>().map_err(|_| bad()) };

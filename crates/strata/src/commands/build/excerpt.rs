@@ -1,0 +1,56 @@
+//! The lines of the Dockerfile that an error is about, with a caret below the words.
+
+use super::request::Dockerfile;
+use strata_engine::EngineError;
+use strata_engine::build::Span;
+
+/// Lines shown before and after.
+const AROUND: usize = 2;
+
+/// An excerpt and what to do.
+pub(super) struct Excerpt<'a> {
+    dockerfile: &'a Dockerfile,
+    spans: Vec<Span>,
+    pub(super) hint: Option<String>,
+}
+
+impl<'a> Excerpt<'a> {
+    /// `None` when the error is not about a place in the Dockerfile.
+    pub(super) fn of(error: &EngineError, dockerfile: &'a Dockerfile) -> Option<Self> {
+        match error {
+            EngineError::Parse(error) => {
+                Some(Self { dockerfile, spans: vec![error.span], hint: error.hint.clone() })
+            }
+            EngineError::Build(error) if !error.spans.is_empty() => {
+                Some(Self { dockerfile, spans: error.spans.clone(), hint: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// BuildKit's form: file and line, then the lines, `>>>` before those to blame.
+    pub(super) fn render(&self) -> String {
+        self.spans.iter().map(|span| self.one(*span)).collect()
+    }
+
+    fn one(&self, span: Span) -> String {
+        let text = &self.dockerfile.text;
+        let lines: Vec<&str> = text.lines().collect();
+        let (first, column) = strata_engine::build::position(text, span.start);
+        let (last, _) = strata_engine::build::position(text, span.end.saturating_sub(1).max(span.start));
+        let from = first.saturating_sub(AROUND).max(1);
+        let to = (last + AROUND).min(lines.len());
+        let mut out = format!("{}:{first}:{column}\n--------------------\n", self.dockerfile.name);
+        for number in from..=to {
+            let line = lines.get(number - 1).copied().unwrap_or_default();
+            let marker = if (first..=last).contains(&number) { ">>>" } else { "   " };
+            out.push_str(&format!("{number:>4} | {marker} {line}\n"));
+            if number == first && first == last && column > 0 {
+                let length = text.get(span.start..span.end).map_or(1, |words| words.trim_end().chars().count().max(1));
+                out.push_str(&format!("     |     {}{}\n", " ".repeat(column - 1), "^".repeat(length)));
+            }
+        }
+        out.push_str("--------------------\n");
+        out
+    }
+}

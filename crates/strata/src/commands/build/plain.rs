@@ -1,0 +1,116 @@
+//! `--progress=plain`: a line per event, numbered like BuildKit's vertices.
+
+use super::progress::Style;
+use crate::render::units;
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+use strata_engine::build::{BuildReport, StepId, StepInfo};
+
+pub(super) struct Plain {
+    numbers: HashMap<StepId, usize>,
+    next: usize,
+    started: HashMap<StepId, Instant>,
+    /// Output of a step after its last newline.
+    partial: HashMap<StepId, Vec<u8>>,
+}
+
+impl Plain {
+    pub(super) fn new(dockerfile: &str, length: usize) -> Self {
+        line(&format!("#1 [internal] load build definition from {dockerfile}"));
+        line(&format!("#1 transferring dockerfile: {}", units::size(length as u64)));
+        line("#1 DONE 0.0s");
+        Self { numbers: HashMap::new(), next: 2, started: HashMap::new(), partial: HashMap::new() }
+    }
+
+    /// The step's number; its name is printed with the first line.
+    fn number(&mut self, step: &StepInfo) -> usize {
+        if let Some(number) = self.numbers.get(&step.id) {
+            return *number;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.numbers.insert(step.id, number);
+        line(&format!("\n#{number} {}", step.name));
+        number
+    }
+
+    fn flush(&mut self, step: &StepInfo) {
+        if let Some(rest) = self.partial.remove(&step.id).filter(|rest| !rest.is_empty()) {
+            self.print_output(step, &rest);
+        }
+    }
+
+    fn print_output(&mut self, step: &StepInfo, text: &[u8]) {
+        let number = self.number(step);
+        let time = self.started.get(&step.id).map_or(0.0, |start| start.elapsed().as_secs_f64());
+        line(&format!("#{number} {time:.3} {}", String::from_utf8_lossy(text)));
+    }
+}
+
+impl Style for Plain {
+    fn context(&mut self, bytes: u64) {
+        line(&format!("Sending build context to strata  {}", units::size(bytes)));
+    }
+
+    fn planned(&mut self, _: &[StepInfo]) {}
+
+    fn started(&mut self, step: &StepInfo) {
+        self.number(step);
+        self.started.insert(step.id, Instant::now());
+    }
+
+    fn cached(&mut self, step: &StepInfo) {
+        let number = self.number(step);
+        line(&format!("#{number} CACHED"));
+    }
+
+    fn missed(&mut self, step: &StepInfo, reason: &str) {
+        let number = self.number(step);
+        line(&format!("#{number} not cached: {reason}"));
+    }
+
+    fn output(&mut self, step: &StepInfo, text: &[u8]) {
+        let mut pending = self.partial.remove(&step.id).unwrap_or_default();
+        pending.extend_from_slice(text);
+        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let rest = pending.split_off(end + 1);
+            pending.pop();
+            self.print_output(step, &pending);
+            pending = rest;
+        }
+        self.partial.insert(step.id, pending);
+    }
+
+    fn done(&mut self, step: &StepInfo, time: Duration) {
+        self.flush(step);
+        let number = self.number(step);
+        line(&format!("#{number} DONE {:.1}s", time.as_secs_f64()));
+    }
+
+    fn failed(&mut self, step: &StepInfo, time: Duration) {
+        self.flush(step);
+        let number = self.number(step);
+        line(&format!("#{number} ERROR after {:.1}s", time.as_secs_f64()));
+    }
+
+    fn warning(&mut self, message: &str, at: Option<usize>) {
+        let place = at.map_or_else(String::new, |number| format!(" (line {number})"));
+        line(&format!("WARNING: {message}{place}"));
+    }
+
+    fn finished(&mut self, report: &BuildReport) {
+        let number = self.next;
+        line(&format!("\n#{number} exporting to image"));
+        line(&format!("#{number} writing image {} done", report.id));
+        for tag in &report.tags {
+            line(&format!("#{number} naming to {tag} done"));
+        }
+        line(&format!("#{number} DONE 0.0s"));
+    }
+}
+
+/// Progress goes to standard error; whether anybody reads it is not the build's business.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

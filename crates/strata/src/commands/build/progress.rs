@@ -1,0 +1,168 @@
+//! Which way a build shows what it does.
+
+use super::classic::Classic;
+use super::plain::Plain;
+use super::request::Dockerfile;
+use super::terminal::Terminal;
+use crate::failure::Failure;
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use strata_engine::build::{BuildReport, BuildRequest, Event, EventSink, StepId, StepInfo};
+use strata_engine::{Engine, EngineError};
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Terminal,
+    Plain,
+    Classic,
+    Quiet,
+}
+
+impl Mode {
+    pub(super) fn choose(text: &str) -> Result<Self, Failure> {
+        match text {
+            "auto" | "" if std::io::stderr().is_terminal() => Ok(Self::Terminal),
+            "auto" | "" | "plain" => Ok(Self::Plain),
+            "tty" => Ok(Self::Terminal),
+            "classic" => Ok(Self::Classic),
+            "quiet" | "none" => Ok(Self::Quiet),
+            other => Err(Failure::flag(
+                "build",
+                format!("invalid progress mode {other:?}: use auto, tty, plain, classic or quiet"),
+            )),
+        }
+    }
+}
+
+/// A way of showing.
+pub(super) trait Style: Send {
+    /// The size of the context after `.dockerignore`, where the style tells it.
+    fn context(&mut self, _bytes: u64) {}
+    fn planned(&mut self, steps: &[StepInfo]);
+    fn started(&mut self, step: &StepInfo);
+    fn cached(&mut self, step: &StepInfo);
+    fn missed(&mut self, step: &StepInfo, reason: &str);
+    fn output(&mut self, step: &StepInfo, text: &[u8]);
+    fn done(&mut self, step: &StepInfo, time: Duration);
+    fn failed(&mut self, step: &StepInfo, time: Duration);
+    fn warning(&mut self, message: &str, line: Option<usize>);
+    fn finished(&mut self, report: &BuildReport);
+    fn tick(&mut self) {}
+    fn close(&mut self) {}
+}
+
+/// Nothing but the result.
+struct Quiet;
+
+impl Style for Quiet {
+    fn planned(&mut self, _: &[StepInfo]) {}
+    fn started(&mut self, _: &StepInfo) {}
+    fn cached(&mut self, _: &StepInfo) {}
+    fn missed(&mut self, _: &StepInfo, _: &str) {}
+    fn output(&mut self, _: &StepInfo, _: &[u8]) {}
+    fn done(&mut self, _: &StepInfo, _: Duration) {}
+    fn failed(&mut self, _: &StepInfo, _: Duration) {}
+    fn warning(&mut self, _: &str, _: Option<usize>) {}
+    fn finished(&mut self, _: &BuildReport) {}
+}
+
+/// Takes the events of a build, from several threads, and shows them.
+pub(super) struct Progress {
+    mode: Mode,
+    text: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    style: Box<dyn Style>,
+    steps: HashMap<StepId, StepInfo>,
+    /// Output of every step that has not ended well, for the report of a failure. Never clipped.
+    outputs: HashMap<StepId, Vec<u8>>,
+    failed: Option<StepId>,
+}
+
+impl Progress {
+    pub(super) fn start(mode: Mode, dockerfile: &Dockerfile) -> Self {
+        let now = Instant::now();
+        let style: Box<dyn Style> = match mode {
+            Mode::Terminal => Box::new(Terminal::new(now)),
+            Mode::Plain => Box::new(Plain::new(&dockerfile.name, dockerfile.text.len())),
+            Mode::Classic => Box::new(Classic::default()),
+            Mode::Quiet => Box::new(Quiet),
+        };
+        let state = State { style, steps: HashMap::new(), outputs: HashMap::new(), failed: None };
+        Self { mode, text: dockerfile.text.clone(), state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the size of the context where the style shows it (`spec/engine.md`, D6).
+    pub(super) fn context(&self, engine: &Engine, request: &BuildRequest) {
+        if matches!(self.mode, Mode::Plain | Mode::Classic)
+            && let Some(bytes) = engine.context_size(request)
+        {
+            self.lock().style.context(bytes);
+        }
+    }
+
+    /// Ends the display. For a failed step gives what it printed.
+    pub(super) fn finish(&self, outcome: &Result<BuildReport, EngineError>) -> Option<String> {
+        let mut state = self.lock();
+        if let Ok(report) = outcome {
+            state.style.finished(report);
+        }
+        state.style.close();
+        let failed = state.failed?;
+        let step = state.steps.get(&failed)?;
+        let output = state.outputs.get(&failed).map(Vec::as_slice).unwrap_or_default();
+        let mut text = format!("------\n > {}:\n{}", step.name, String::from_utf8_lossy(output));
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str("------\n");
+        Some(text)
+    }
+}
+
+impl EventSink for Progress {
+    fn event(&self, event: Event<'_>) {
+        let mut state = self.lock();
+        let State { style, steps, outputs, failed } = &mut *state;
+        match event {
+            Event::Planned(plan) => {
+                steps.extend(plan.iter().map(|step| (step.id, step.clone())));
+                style.planned(plan);
+            }
+            Event::Started(id) => with(steps, id, |step| style.started(step)),
+            Event::Cached(id) => with(steps, id, |step| style.cached(step)),
+            Event::Missed(id, reason) => with(steps, id, |step| style.missed(step, &reason.summary)),
+            Event::Output(id, _, text) => {
+                outputs.entry(id).or_default().extend_from_slice(text);
+                with(steps, id, |step| style.output(step, text));
+            }
+            Event::Done(id, time) => {
+                outputs.remove(&id);
+                with(steps, id, |step| style.done(step, time));
+            }
+            Event::Failed(id, time) => {
+                failed.get_or_insert(id);
+                with(steps, id, |step| style.failed(step, time));
+            }
+            Event::Warning { message, span } => {
+                let line = span.map(|span| strata_engine::build::position(&self.text, span.start).0);
+                style.warning(message, line);
+            }
+        }
+    }
+}
+
+fn with(steps: &HashMap<StepId, StepInfo>, id: StepId, action: impl FnOnce(&StepInfo)) {
+    if let Some(step) = steps.get(&id) {
+        action(step);
+    }
+}

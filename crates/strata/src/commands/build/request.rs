@@ -1,0 +1,222 @@
+//! Flags to a request: Dockerfile and contexts found, values parsed.
+
+use super::Build;
+use super::progress::Mode;
+use crate::commands::arguments::label;
+use crate::commands::run::{bytes, host, ulimit};
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use strata_engine::build::{
+    BuildOptions, BuildRequest, ContextSource, NamedContext, Network, NoCache, Secret, SecretSource,
+};
+use strata_oci::{Platform, Reference};
+
+/// The Dockerfile, and how messages call it.
+pub(super) struct Dockerfile {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Everything read and parsed.
+pub(super) struct Request {
+    pub(super) request: BuildRequest,
+    pub(super) dockerfile: Dockerfile,
+}
+
+fn bad(message: impl std::fmt::Display) -> Failure {
+    Failure::flag("build", message)
+}
+
+fn unprepared(message: impl std::fmt::Display) -> Failure {
+    Failure::with_code(format!("ERROR: failed to build: {message}"), 1)
+}
+
+impl Build {
+    pub(super) fn request(&self, mode: Mode) -> Result<Request, Failure> {
+        let context = &self.context[0];
+        let (dockerfile, path, source) = if context == "-" {
+            if self.file.is_some() {
+                return Err(unprepared("with the Dockerfile on standard input (-), -f cannot name another one"));
+            }
+            let text = stdin()?;
+            if text.get(257..262).is_some_and(|magic| magic == b"ustar") || text.starts_with(&[0x1f, 0x8b]) {
+                return Err(unprepared("a tar as context is not supported yet: unpack it and name the directory"));
+            }
+            (Dockerfile { name: "Dockerfile".to_owned(), text: utf8(text)? }, None, ContextSource::Empty)
+        } else {
+            if context.contains("://") || context.starts_with("git@") {
+                return Err(unprepared(format!("context {context}: remote contexts are not supported yet; clone it first")));
+            }
+            let directory = PathBuf::from(context);
+            if !directory.exists() {
+                return Err(unprepared(format!("unable to prepare context: path {context:?} not found")));
+            }
+            let (dockerfile, path) = self.dockerfile(&directory)?;
+            (dockerfile, path, ContextSource::Directory(directory))
+        };
+        let (named, contexts) = self.named_contexts()?;
+        let tags = self.tag.iter().map(|tag| reference(tag)).collect::<Result<_, _>>()?;
+        let scope = path.as_deref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let request = BuildRequest {
+            context: source,
+            dockerfile_path: path,
+            contexts,
+            tags,
+            options: BuildOptions {
+                target: self.target.clone(),
+                build_args: self.build_args(),
+                labels: self.label.iter().map(|text| label(text)).collect(),
+                platform: self.platform()?,
+                no_cache: match (self.no_cache, &self.no_cache_filter[..]) {
+                    (true, _) => NoCache::All,
+                    (false, []) => NoCache::Off,
+                    (false, stages) => NoCache::Stages(stages.to_vec()),
+                },
+                contexts: named,
+                network: match self.network.as_str() {
+                    "default" | "bridge" => Network::Default,
+                    "host" => Network::Host,
+                    "none" => Network::None,
+                    other => return Err(bad(format!("network mode {other:?} not supported: use default, host or none"))),
+                },
+                jobs: match mode {
+                    // Classic output tells one step after the other.
+                    Mode::Classic => 1,
+                    _ => self.jobs.unwrap_or(8),
+                },
+                scope: scope.map(|scope| scope.display().to_string()).unwrap_or_default(),
+                ..BuildOptions::default()
+            },
+            secrets: self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+            add_hosts: self.add_host.iter().map(|text| host(text).map_err(bad)).collect::<Result<_, _>>()?,
+            shm_size: self.shm_size.as_deref().map(|text| bytes(text).map_err(bad)).transpose()?,
+            ulimits: self.ulimit.iter().map(|text| ulimit(text).map_err(bad)).collect::<Result<_, _>>()?,
+        };
+        Ok(Request { request, dockerfile })
+    }
+
+    /// `-f`, or `Dockerfile`, or `dockerfile`. The path is the file's, for its own `.dockerignore`.
+    fn dockerfile(&self, context: &Path) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
+        let path = match self.file.as_deref() {
+            Some("-") => {
+                let text = utf8(stdin()?)?;
+                return Ok((Dockerfile { name: "Dockerfile".to_owned(), text }, None));
+            }
+            Some(path) => PathBuf::from(path),
+            None => {
+                let usual = context.join("Dockerfile");
+                let lower = context.join("dockerfile");
+                if !usual.exists() && lower.exists() { lower } else { usual }
+            }
+        };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = fs_err::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                unprepared(format!("failed to read dockerfile: open {}: no such file or directory", path.display()))
+            }
+            _ => unprepared(format!("failed to read dockerfile: {error}")),
+        })?;
+        Ok((Dockerfile { name, text: utf8(text)? }, Some(path)))
+    }
+
+    /// A bare name takes the value from the environment; without one there it is left out.
+    fn build_args(&self) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
+            all.insert("SOURCE_DATE_EPOCH".to_owned(), epoch);
+        }
+        for text in &self.build_arg {
+            match text.split_once('=') {
+                Some((name, value)) => drop(all.insert(name.to_owned(), value.to_owned())),
+                None => {
+                    if let Ok(value) = std::env::var(text) {
+                        all.insert(text.clone(), value);
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn platform(&self) -> Result<Platform, Failure> {
+        match self.platform.as_deref() {
+            None | Some("local") => Ok(Platform::host()),
+            Some(text) => text.parse().map_err(bad),
+        }
+    }
+
+    fn named_contexts(&self) -> Result<(BTreeMap<String, NamedContext>, BTreeMap<String, PathBuf>), Failure> {
+        let (mut named, mut directories) = (BTreeMap::new(), BTreeMap::new());
+        for text in &self.build_context {
+            let (name, value) =
+                text.split_once('=').ok_or_else(|| bad(format!("invalid context value: {text}, expected key=value")))?;
+            if let Some(image) = value.strip_prefix("docker-image://") {
+                named.insert(name.to_owned(), NamedContext::Image(reference(image)?));
+            } else if value.contains("://") {
+                return Err(bad(format!("build context {name}: {value} is not supported yet: use a directory or docker-image://")));
+            } else {
+                named.insert(name.to_owned(), NamedContext::Files);
+                directories.insert(name.to_owned(), PathBuf::from(value));
+            }
+        }
+        Ok((named, directories))
+    }
+}
+
+fn reference(text: &str) -> Result<Reference, Failure> {
+    text.parse().map_err(|error| unprepared(format!("invalid tag {text:?}: {error}")))
+}
+
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    if std::io::stdin().is_terminal() {
+        return Err(unprepared("the Dockerfile comes from standard input, but that is a terminal: redirect it"));
+    }
+    std::io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        unprepared(format!("failed to read dockerfile: line {line} is not UTF-8"))
+    })
+}
+
+/// `id=x[,src=file|,env=VAR]`; without a source the variable named like the ID, or else the file.
+fn secret(text: &str) -> Result<Secret, Failure> {
+    let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').ok_or_else(|| bad(format!("invalid field '{field}' must be a key=value pair")))?;
+        match key.to_lowercase().as_str() {
+            "id" => id = Some(value.to_owned()),
+            "src" | "source" => file = Some(value.to_owned()),
+            "env" => variable = Some(value.to_owned()),
+            "type" if matches!(value, "file" | "env") => kind = Some(value.to_owned()),
+            _ => return Err(bad(format!("unexpected key '{key}' in '{field}'"))),
+        }
+    }
+    if kind.as_deref() == Some("env") && variable.is_none() {
+        variable = file.take();
+    }
+    let id = id.or_else(|| variable.clone()).ok_or_else(|| bad(format!("secret {text:?} needs an id")))?;
+    let from_environment = |name: &str| std::env::var(name).ok();
+    let source = match (file, variable) {
+        (Some(path), _) => SecretSource::File(path.into()),
+        (None, Some(name)) => SecretSource::Value(
+            from_environment(&name).ok_or_else(|| bad(format!("secret {id}: environment variable {name} is not set")))?,
+        ),
+        (None, None) => match from_environment(&id) {
+            Some(value) if kind.as_deref() != Some("file") => SecretSource::Value(value),
+            _ => SecretSource::File(id.clone().into()),
+        },
+    };
+    if let SecretSource::File(path) = &source
+        && !path.exists()
+    {
+        return Err(bad(format!("failed to stat {}: no such file or directory", path.display())));
+    }
+    Ok(Secret { id, source })
+}
