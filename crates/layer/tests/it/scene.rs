@@ -152,7 +152,7 @@ pub(crate) fn shell(directory: &Path, script: &str) {
     assert!(status.success(), "{script}");
 }
 
-/// Adds everything below a real directory, owners included.
+/// Adds everything below a real directory; owners included where root made them, else everything is root's.
 fn add_tree(builder: &mut LayerBuilder<File>, directory: &Path, at: &[u8]) -> Result<(), LayerError> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::os::unix::fs::MetadataExt;
@@ -165,7 +165,9 @@ fn add_tree(builder: &mut LayerBuilder<File>, directory: &Path, at: &[u8]) -> Re
         let status = fs_err::symlink_metadata(&path).unwrap();
         let context = ContextDir::open(directory, None, None)?;
         let mut metadata = context.entry(name.as_bytes())?.unwrap().metadata;
-        (metadata.uid, metadata.gid) = (status.uid(), status.gid());
+        if rustix::process::geteuid().is_root() {
+            (metadata.uid, metadata.gid) = (status.uid(), status.gid());
+        }
         if status.is_file() {
             let content = fs_err::read(&path).unwrap();
             builder.add_file(&inside, &metadata, &mut content.as_slice(), None)?;
