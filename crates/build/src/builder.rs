@@ -1,10 +1,9 @@
 //! The entry: one build from options to image.
 use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
-use crate::stages::{self, ImageKey};
+use crate::stages::{self, Bases};
 use crate::{
-    Base, BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Forecast, StepId, Worker,
-    solve,
+    BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Forecast, StepId, Worker, solve,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -65,7 +64,7 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         &self,
         dockerfile: &Dockerfile,
         options: &BuildOptions,
-    ) -> Result<(Plan, BTreeMap<ImageKey, Base<W::Layer>>), BuildError> {
+    ) -> Result<(Plan, Bases<W::Layer>), BuildError> {
         let globals = Globals::new(dockerfile, options)?;
         let graph = stages::discover(self.worker, dockerfile, options, &globals)?;
         let plan = lower::lower(dockerfile, options, &globals, &graph)?;

@@ -10,6 +10,9 @@ use strata_oci::{Platform, Reference};
 /// An image as the build asks for it: platforms differ in everything but the name.
 pub(crate) type ImageKey = (Reference, String);
 
+/// The images of a build.
+pub(crate) type Bases<L> = BTreeMap<ImageKey, Base<L>>;
+
 /// A reachable stage.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -32,7 +35,7 @@ pub(crate) struct StageGraph<L> {
     pub(crate) target: usize,
     /// By index in the file, which is an order in which every stage comes after those it needs.
     pub(crate) nodes: BTreeMap<usize, Node>,
-    pub(crate) images: BTreeMap<ImageKey, Base<L>>,
+    pub(crate) images: Bases<L>,
 }
 
 /// Finds what is reachable from the target, in waves: a base image's triggers may need further stages and images.
@@ -128,7 +131,7 @@ impl<W: Worker> Search<'_, W> {
     }
 
     /// Resolves what is wanted and not known, all at once: registries answer slowly.
-    fn resolve(&mut self, images: &mut BTreeMap<ImageKey, Base<W::Layer>>) -> Result<(), BuildError> {
+    fn resolve(&mut self, images: &mut Bases<W::Layer>) -> Result<(), BuildError> {
         let wanted: Vec<_> = std::mem::take(&mut self.wanted)
             .into_iter()
             .filter(|(key, _)| !images.contains_key(key))
@@ -154,12 +157,7 @@ impl<W: Worker> Search<'_, W> {
         Ok(())
     }
 
-    fn node(
-        &self,
-        index: usize,
-        base: StageBase,
-        images: &BTreeMap<ImageKey, Base<W::Layer>>,
-    ) -> Result<Node, BuildError> {
+    fn node(&self, index: usize, base: StageBase, images: &Bases<W::Layer>) -> Result<Node, BuildError> {
         let from = self.stage(index).span;
         let triggers = match &base {
             StageBase::Scratch => Vec::new(),

@@ -15,10 +15,10 @@ mod stage;
 
 use crate::key::Parent;
 use crate::lower::{InputRef, Plan};
-use crate::stages::{ImageKey, StageBase};
+use crate::stages::{Bases, StageBase};
 use crate::{
-    Base, BuildError, BuildErrorKind, BuildOptions, Builder, Built, CacheIndex, CacheKey, CacheResult,
-    CachedLayer, Event, Layer, Origin, StepId, Worker, WorkerError,
+    BuildError, BuildErrorKind, BuildOptions, Builder, Built, CacheIndex, CacheKey, CacheResult, CachedLayer,
+    Event, Layer, Origin, StepId, Worker, WorkerError,
 };
 pub(crate) use forecast::forecast;
 use jiff::Timestamp;
@@ -27,8 +27,6 @@ use probe::{Chain, Prober};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-
-type Bases<L> = BTreeMap<ImageKey, Base<L>>;
 
 /// A layer above the base image and when it was made.
 #[derive(Clone, Debug)]
