@@ -1,5 +1,5 @@
 //! COPY and ADD (`spec/build.md` section 2). What copying means is the worker's; here words become values.
-use super::{Lowering, Op, says};
+use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, StepId, path};
 use strata_dockerfile::{Add, Copy, CopySource as Written, Word, expand_heredoc};
@@ -49,7 +49,7 @@ impl Lowering<'_, '_> {
             unpack: false,
         };
         let op = self.file_op(&common, None, site)?;
-        self.step(id, site, "COPY", Op::File(FileOp::Copy(op)), vec![input]);
+        self.file_step(id, site, &common, op, input);
         Ok(())
     }
 
@@ -72,8 +72,24 @@ impl Lowering<'_, '_> {
         let remote = Remote { checksum, keep_git_dir: add.keep_git_dir, unpack: add.unpack };
         let op = self.file_op(&common, Some(&remote), site)?;
         let input = self.input(None, false, site)?;
-        self.step(id, site, "ADD", Op::File(FileOp::Copy(op)), vec![input]);
+        self.file_step(id, site, &common, op, input);
         Ok(())
+    }
+
+    fn file_step(&mut self, id: StepId, site: Site, common: &Common<'_>, op: CopyOp, input: InputRef) {
+        let words = common.sources.iter().zip(&op.sources).filter_map(|pair| match pair {
+            (Written::Path(word), CopySource::Path(path)) => Some((path.clone(), word.span)),
+            _ => None,
+        });
+        self.step(Step {
+            id,
+            site,
+            instruction: common.instruction,
+            sources: words.collect(),
+            op: Op::File(FileOp::Copy(op)),
+            inputs: vec![input],
+            ignore_cache: false,
+        });
     }
 
     fn file_op(

@@ -9,7 +9,9 @@ use crate::error::Site;
 use crate::names::{Meaning, Names};
 use crate::scope::{Env, Globals, proxies};
 use crate::stages::{ImageKey, Node, StageBase, StageGraph};
-use crate::{BuildError, BuildErrorKind, BuildOptions, ExecOp, FileOp, NoCache, StepId, StepInfo, path};
+use crate::{
+    BuildError, BuildErrorKind, BuildOptions, ExecOp, FileOp, NoCache, StepId, StepInfo, WorkerError, path,
+};
 use effect::Effect;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +57,26 @@ pub(crate) struct Step {
     pub(crate) op: Op,
     /// What the operation takes files from: one for COPY, one per bind mount for RUN.
     pub(crate) inputs: Vec<InputRef>,
+    /// Sources as they were expanded, and the words that say them: what to point at when one does not exist.
+    pub(crate) sources: Vec<(String, Span)>,
     /// `--no-cache` applies.
     pub(crate) ignore_cache: bool,
+}
+
+impl Step {
+    /// Files that cannot be read, pointing at the word that names them if it is known.
+    pub(crate) fn unreadable(&self, error: WorkerError) -> BuildError {
+        let missing = match &error {
+            WorkerError::NotFound { path } => Some(path.clone()),
+            _ => None,
+        };
+        let kind = BuildErrorKind::CacheKey(error);
+        let word = self.sources.iter().find(|(source, _)| Some(path::join("/", source)) == missing);
+        match word {
+            Some((_, span)) => self.site.word(*span, kind),
+            None => self.site.error(kind),
+        }
+    }
 }
 
 /// The closed set of operations; sources are [`StageBase`].
@@ -330,12 +350,14 @@ impl<'a, 'p> Lowering<'a, 'p> {
             instruction: "WORKDIR",
             op,
             inputs: Vec::new(),
+            sources: Vec::new(),
             ignore_cache: false,
         });
     }
 
-    fn step(&mut self, id: StepId, site: Site, instruction: &'static str, op: Op, inputs: Vec<InputRef>) {
-        self.steps.push(Step { id, site, instruction, op, inputs, ignore_cache: self.ignore_cache });
+    /// Adds a step that `--no-cache` applies to.
+    fn step(&mut self, step: Step) {
+        self.steps.push(Step { ignore_cache: self.ignore_cache, ..step });
     }
 
     /// The files that `--from` or a mount's `from` names; the build's own context when there is none.

@@ -1,12 +1,12 @@
 //! RUN (`spec/build.md` section 3, heredocs 1.6, history 5.2).
-use super::{InputRef, Lowering, Op, says};
+use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{
     BuildError, BuildErrorKind, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing, StepId, path,
 };
 use strata_dockerfile::{
-    CommandLine, Heredoc, Mount as Written, MountKind as WrittenKind, Run, Sharing as WrittenSharing, Word,
-    expand,
+    CommandLine, Heredoc, Mount as Written, MountKind as WrittenKind, Run, Sharing as WrittenSharing, Span,
+    Word, expand,
 };
 
 /// Where the script of a heredoc with `#!` appears.
@@ -21,6 +21,8 @@ struct Mounts {
     mounts: Vec<Mount>,
     secret_env: Vec<SecretEnv>,
     inputs: Vec<InputRef>,
+    /// Paths in the inputs, and the `--mount` that names each.
+    sources: Vec<(String, Span)>,
     agents: usize,
 }
 
@@ -50,7 +52,16 @@ impl Lowering<'_, '_> {
             secret_env: mounts.secret_env,
             proxy: self.shared.proxy.clone(),
         };
-        self.step(id, site, "RUN", Op::Exec(op), mounts.inputs);
+        let (inputs, sources) = (mounts.inputs, mounts.sources);
+        self.step(Step {
+            id,
+            site,
+            instruction: "RUN",
+            op: Op::Exec(op),
+            inputs,
+            sources,
+            ignore_cache: false,
+        });
         Ok(())
     }
 
@@ -160,6 +171,7 @@ impl Lowering<'_, '_> {
                 error.spans = site.word(word.span, BuildErrorKind::Cancelled).spans;
                 error
             })?;
+            mounts.sources.push((source.clone(), word.span));
             mounts.inputs.push(input);
             Ok(mounts.inputs.len() - 1)
         };

@@ -156,7 +156,7 @@ impl<'a, W: Worker, C: CacheIndex> Prober<'a, W, C> {
         }
         let files = Files::of(input, self.images).expect("only stages have no files yet");
         let selected = self.with.worker.select(files.origin(), selection, Detail::Digest);
-        let digest = selected.map_err(|error| step.site.error(BuildErrorKind::CacheKey(error)))?.digest;
+        let digest = selected.map_err(|error| step.unreadable(error))?.digest;
         self.selected.lock().unwrap_or_else(PoisonError::into_inner).insert(memo, digest);
         Ok(digest)
     }

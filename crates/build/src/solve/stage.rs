@@ -181,7 +181,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         selection: &Selection,
     ) -> Result<Digest, BuildError> {
         let selected = self.with.worker.select(origin, selection, Detail::Digest);
-        let digest = selected.map_err(|error| step.site.error(BuildErrorKind::CacheKey(error)))?.digest;
+        let digest = selected.map_err(|error| step.unreadable(error))?.digest;
         if solved.tainted {
             return Ok(digest);
         }

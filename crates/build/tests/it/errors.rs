@@ -85,17 +85,17 @@ fn sources() {
     check(
         "FROM conform-base:1\nCOPY nothere /x\n",
         "failed to compute cache key: \"/nothere\": not found",
-        &["COPY nothere /x"],
+        &["nothere"],
     );
     check(
         "FROM conform-base:1\nRUN --mount=source=absent,target=/x say hi\n",
         "failed to compute cache key: \"/absent\": not found",
-        &["RUN --mount=source=absent,target=/x say hi"],
+        &["source=absent,target=/x"],
     );
     check(
         "FROM conform-base:1 AS s\nFROM conform-base:1\nCOPY --from=s /none /x\n",
         "failed to compute cache key: \"/none\": not found",
-        &["COPY --from=s /none /x"],
+        &["/none"],
     );
     let mut world = World::with(&[("a", "1")]);
     assert_eq!(
