@@ -242,6 +242,22 @@ impl Cgroup {
     }
 }
 
+/// Removes groups that killed engines left behind: those without processes whose ID `is_in_use` does not know. For the
+/// sweep at the engine's start.
+pub fn sweep(layout: &Layout, is_in_use: impl Fn(&str) -> bool) {
+    let roots = layout.v1.iter().map(|hierarchy| &hierarchy.mount_point).chain(&layout.v2);
+    for parent in roots.flat_map(|root| ["strata", "strata-privileged"].map(|name| root.join(name))) {
+        let Ok(entries) = fs_err::read_dir(parent) else { continue };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if !is_in_use(&entry.file_name().to_string_lossy()) {
+                remove_children(&entry.path());
+                // Busy: somebody lives there after all.
+                let _ = rustix::fs::rmdir(entry.path());
+            }
+        }
+    }
+}
+
 /// runc's newer mapping: 1024 shares are weight 100.
 fn cpu_weight(shares: u64) -> u64 {
     if shares <= 2 {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use strata_runtime::cgroup::{Cgroup, Layout, sweep};
 use strata_runtime::container::{Container, Stdio};
 use strata_runtime::signal::Signal;
 use strata_runtime::spec::{ContainerSpec, Limits};
@@ -74,4 +75,25 @@ fn killing_the_first_process_ends_all_of_them() {
     let done = finish(running);
     assert_eq!((done.code(), done.out.as_str()), (137, "started\n"));
     assert!(groups_named(&spec.id).is_empty());
+}
+
+#[test]
+fn a_sweep_removes_what_nobody_uses() {
+    let Some(world) = World::new() else { return };
+    let layout = Layout::detect().unwrap();
+    let name = |text: &str| format!("sweep-{}-{text}", std::process::id());
+    for text in ["left", "known"] {
+        Cgroup::create(&layout, &name(text), &Limits::default(), false).unwrap();
+    }
+    let spec = ContainerSpec { id: name("busy"), ..world.command(&["sleep", "20"]) };
+    let running = Container::start(&spec, Stdio::null()).unwrap();
+    // Other tests run beside this one.
+    sweep(&layout, |id| !id.starts_with("sweep-") || id == name("known"));
+    assert!(groups_named(&name("left")).is_empty());
+    assert!(!groups_named(&name("known")).is_empty());
+    assert!(!groups_named(&name("busy")).is_empty());
+    running.kill(Signal::KILL).unwrap();
+    finish(running);
+    sweep(&layout, |id| !id.starts_with("sweep-"));
+    assert!(groups_named(&name("known")).is_empty());
 }
