@@ -111,8 +111,7 @@ fn raw_mode_resize_detach_and_the_terminal_is_restored() {
     let Some(world) = World::new() else { return };
     let spec = ContainerSpec {
         terminal: true,
-        ..world
-            .shell("trap 'stty size' WINCH; while [ -z \"$x\" ]; do read x; done; echo \"got $x\"; sleep 60")
+        ..world.shell("while [ -z \"$x\" ]; do read x; done; stty size; echo \"got $x\"; sleep 60")
     };
     let mut running = Container::start(&spec, Stdio::null()).unwrap();
     let (keyboard, screen) = client_terminal();
