@@ -16,7 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The parent prepares everything ([`prepare`]), the child only walks a list of steps ([`plan`], [`child`]).
+//! The parent prepares everything (`prepare`), the child only walks a list of steps (`plan`, `child`).
 
 pub(crate) mod child;
 pub(crate) mod command;

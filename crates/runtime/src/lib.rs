@@ -5,7 +5,7 @@
 //! *helper* is a re-executed copy of this binary that watches one detached container ([`helper`]). The crate knows no
 //! images and no store: values come in through the engine.
 //!
-//! Everything is synchronous. `unsafe` exists in [`sys`] alone.
+//! Everything is synchronous. `unsafe` exists in `sys` alone.
 
 pub mod capability;
 pub mod cgroup;
