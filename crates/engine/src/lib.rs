@@ -18,4 +18,4 @@ pub mod system;
 pub mod volume;
 
 pub use error::EngineError;
-pub use open::{Access, Engine, EngineOptions, LayerMode, helper_main};
+pub use open::{Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process};

@@ -86,6 +86,20 @@ impl Engine {
     }
 }
 
+/// To be called first by commands that start processes in containers (`build`, `run`, `exec`), before any thread: runs
+/// this program again from a read-only mount of itself, so that no container can overwrite it through
+/// `/proc/<pid>/exe` (CVE-2019-5736), and blocks the signals that are forwarded. Without root, where nothing can be
+/// mounted and no container be started, it does nothing.
+pub fn prepare_process(forward_signals: bool) -> Result<(), EngineError> {
+    if rustix::process::geteuid().is_root() {
+        strata_runtime::helper::seal_executable()?;
+    }
+    if forward_signals {
+        strata_runtime::supervise::block_forwarded_signals()?;
+    }
+    Ok(())
+}
+
 /// The hook every program that uses the engine calls first: when this process was started as one of the
 /// engine's helpers it does that job and gives the exit code; otherwise `None`.
 pub fn helper_main() -> Option<u8> {

@@ -40,6 +40,7 @@ pub(crate) struct Exec {
 
 impl Exec {
     pub(crate) fn run(self, global: &Global) -> Outcome {
+        strata_engine::prepare_process(true)?;
         super::run::reject_stray_flag("exec", self.arguments.first())?;
         at_least("exec", &self.arguments, 2)?;
         let request = ExecRequest {

@@ -128,6 +128,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, global: &Global, program: &str) -> Outcome {
+        strata_engine::prepare_process(true)?;
         reject_stray_flag("run", self.arguments.first())?;
         at_least("run", &self.arguments, 1)?;
         let request = self.request()?;
