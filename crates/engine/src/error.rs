@@ -1,5 +1,7 @@
 //! Errors of the engine. Each names the thing and keeps its cause; the command line adds prefixes and hints.
+use strata_build::BuildErrorKind;
 use strata_layer::LayerError;
+use strata_oci::ReferenceError;
 use strata_store::StoreError;
 
 /// Why a verb failed.
@@ -83,6 +85,20 @@ impl EngineError {
     pub fn exit_code(&self) -> Option<u8> {
         match self {
             Self::Start { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// What to do about it, where the error does not say that already.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Parse(error) => error.hint.clone(),
+            Self::Build(error) => match &error.kind {
+                BuildErrorKind::BaseName { name, source: ReferenceError::UpperCase(_) } => {
+                    Some(format!("did you mean `{}`?", name.to_lowercase()))
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

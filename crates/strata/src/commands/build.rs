@@ -148,7 +148,7 @@ fn failure(error: &EngineError, dockerfile: &Dockerfile, summary: Option<String>
         _ => "",
     };
     text.push_str(&format!("ERROR: failed to build: {solved}{}", with_causes(error)));
-    if let Some(hint) = excerpt.and_then(|excerpt| excerpt.hint) {
+    if let Some(hint) = error.hint() {
         text.push_str(&format!("\nhint: {hint}"));
     }
     Failure::with_code(text, 1)

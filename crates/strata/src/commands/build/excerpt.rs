@@ -7,11 +7,10 @@ use strata_engine::build::Span;
 /// Lines shown before and after.
 const AROUND: usize = 2;
 
-/// An excerpt and what to do.
+/// An excerpt.
 pub(super) struct Excerpt<'a> {
     dockerfile: &'a Dockerfile,
     spans: Vec<Span>,
-    pub(super) hint: Option<String>,
 }
 
 impl<'a> Excerpt<'a> {
@@ -19,10 +18,10 @@ impl<'a> Excerpt<'a> {
     pub(super) fn of(error: &EngineError, dockerfile: &'a Dockerfile) -> Option<Self> {
         match error {
             EngineError::Parse(error) => {
-                Some(Self { dockerfile, spans: vec![error.span], hint: error.hint.clone() })
+                Some(Self { dockerfile, spans: vec![error.span] })
             }
             EngineError::Build(error) if !error.spans.is_empty() => {
-                Some(Self { dockerfile, spans: error.spans.clone(), hint: None })
+                Some(Self { dockerfile, spans: error.spans.clone() })
             }
             _ => None,
         }
