@@ -151,8 +151,14 @@ impl Store {
             "volumes",
             "ingest",
             "trash",
+            // Cache mounts of builds: the engine's.
+            "mounts",
         ];
-        unknown_in(&root.root, &top.map(str::to_owned).into(), report)
+        let mut known: HashSet<String> = top.map(str::to_owned).into();
+        // A store of one's own keeps its locks and sockets below itself.
+        let run = root.run.strip_prefix(&root.root).ok().and_then(|below| below.components().next());
+        known.extend(run.map(|name| name.as_os_str().to_string_lossy().into_owned()));
+        unknown_in(&root.root, &known, report)
     }
 }
 
