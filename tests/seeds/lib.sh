@@ -4,6 +4,8 @@
 # a command that fails where nothing expects it ends the script. Either makes it exit with 1.
 
 set -euo pipefail
+# Tables are compared by characters, and strata cuts with an ellipsis.
+export LC_ALL=C.UTF-8
 
 seeds=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$seeds/../.." && pwd)
@@ -117,7 +119,7 @@ clean_up() {
     ip link show "$bridge" >/dev/null 2>&1 && fail "the bridge $bridge is left"
   done
   left=$(grep -lzF "STRATA_ROOT=$STRATA_ROOT" /proc/[0-9]*/environ 2>/dev/null | grep -v "^/proc/\($$\|self\|$BASHPID\)/" |
-    while IFS=/ read -r _ _ pid _; do tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -a strata; done)
+    while IFS=/ read -r _ _ pid _; do { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -a strata; done)
   [ -z "$left" ] || fail "processes are left" "$left"
   [ ! -e "$STRATA_ROOT" ] || fail "$STRATA_ROOT is left" "$(find "$STRATA_ROOT" | head -5)"
   cd /

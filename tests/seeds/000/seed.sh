@@ -40,7 +40,7 @@ claim "Layer caching: nothing is executed twice"
 start=$(date +%s%N)
 build ../log2 -t my-python-app .
 at_most "milliseconds of a build from the cache" $((($(date +%s%N) - start) / 1000000)) 1000
-is "every step but FROM is cached" "$(grep -c 'CACHED' ../log2)" 3
+is "all four steps are cached" "$(grep -c 'CACHED' ../log2)" 4
 hasnt "RUN did not run" "$(cat ../log2)" "Successfully installed"
 is "the same image" "$(docker images -q --no-trunc my-python-app)" "$id"
 is "build -q prints the ID" "$(docker build -q -t my-python-app .)" "$id"
@@ -48,7 +48,14 @@ is "build -q prints the ID" "$(docker build -q -t my-python-app .)" "$id"
 claim "Step 5: docker history my-python-app"
 # Two hours later, so that every row of this build has the same age.
 export STRATA_NOW=$(($(date +%s) + 7200))
-row() { printf '%-15s%-15s%-48s%-10s%s\n' "$@"; }
+row() { # printf pads by bytes, tables are padded by characters
+  local width
+  for width in 15 15 48 10; do
+    printf '%s%*s' "$1" $((width - ${#1})) ''
+    shift
+  done
+  echo "$1"
+}
 missing='<missing>'
 buildkit=buildkit.dockerfile.v0
 short=${id#sha256:}
@@ -103,7 +110,7 @@ is "nothing else is set" "$(of '.Config | [.Hostname, .User, .Tty, .Volumes, .En
 matches "Created" "$(of .Created)" '^"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.?[0-9]*(Z|[+-][0-9:]{5})"$'
 is "Os" "$(of .Os)" '"linux"'
 is "VirtualSize is Size" "$(of .VirtualSize)" "$(of .Size)"
-is "RootFS" "$(of '.RootFS.Type, (.RootFS.Layers | length)' | paste -sd' ')" '"layers" 4'
+is "RootFS" "$(of .RootFS.Type) $(of '.RootFS.Layers | length')" '"layers" 4'
 is "GraphDriver" "$(of .GraphDriver.Name)" '"overlay2"'
 is "its data" "$(of '.GraphDriver.Data | keys_unsorted')" '["LowerDir","MergedDir","UpperDir","WorkDir"]'
 is "a directory for every layer" "$(of .GraphDriver.Data | jq -r '[.UpperDir, .LowerDir] | join(":")' | tr : '\n' | grep -c "^$STRATA_ROOT/overlay2/.*/diff$")" 4

@@ -28,7 +28,8 @@ is "docker diff" "$(docker diff writer)" "D /doomed
 C /file
 A /new"
 upper=$(docker inspect -f '{{.GraphDriver.Data.UpperDir}}' writer)
-is "the writable layer" "$(cd "$upper" && find . -type f -o -type c | sort)" "./doomed
+# etc/ holds the empty files that hosts, hostname and resolv.conf are mounted on.
+is "the writable layer" "$(cd "$upper" && find . -path ./etc -prune -o \( -type f -o -type c \) -print | sort)" "./doomed
 ./file
 ./new"
 is "a deletion is a whiteout" "$(stat -c '%F %t:%T' "$upper/doomed")" "character special file 0:0"
@@ -86,10 +87,10 @@ id=$(docker images -q simple_api_img)
 start=$(date +%s%N)
 build log --progress=plain -t simple_api_img project/step1
 at_most "milliseconds of the rebuild" $((($(date +%s%N) - start) / 1000000)) 1000
-is "all steps are cached" "$(grep -c CACHED log)" 3
+is "all steps are cached" "$(grep -c CACHED log)" 4
 touch -d '2001-01-01' project/step1/app/api.py
 build log -t simple_api_img project/step1
-is "another modification time is no change" "$(grep -c CACHED log) $(docker images -q simple_api_img)" "3 $id"
+is "another modification time is no change" "$(grep -c CACHED log) $(docker images -q simple_api_img)" "4 $id"
 
 claim "Only what stands below the changed file is built again"
 echo 'print("another print")' >>project/step1/app/api.py
@@ -122,7 +123,7 @@ first=$(layers heavy)
 echo 2 >heavy/light
 build log -t heavy heavy
 is "the heavy layer" "$(layers heavy | sed -n 2p)" "$(sed -n 2p <<<"$first")"
-is "was not read again" "$(grep -c CACHED log)" 1
+is "was not read again" "$(grep -c CACHED log)" 2
 
 claim "Exercise: COPY app before RUN"
 cat >project/step1/Dockerfile <<'D'
@@ -136,7 +137,7 @@ D
 build log -t simple_api_img project/step1
 echo 'print("a code line")' >>project/step1/app/api.py
 build log --progress=plain -t simple_api_img project/step1
-is "only the COPY of the requirements is a hit" "$(grep -c CACHED log)" 1
+is "only FROM and the COPY of the requirements are hits" "$(grep -c CACHED log)" 2
 has "RUN is executed again" "$(cat log)" "Successfully installed"
 
 the_end
