@@ -1,1 +1,0 @@
-//! Distribution client. Streams in, streams out; knows no store.
