@@ -13,7 +13,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-erofs", &[]),
     ("strata-layer", &["strata-oci", "strata-erofs"]),
     ("strata-store", &["strata-oci", "strata-layer"]),
-    ("strata-registry", &["strata-oci"]),
     ("strata-build", &["strata-oci", "strata-dockerfile"]),
     ("strata-runtime", &["strata-layer"]),
     (
@@ -24,7 +23,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "strata-erofs",
             "strata-layer",
             "strata-store",
-            "strata-registry",
             "strata-build",
             "strata-runtime",
         ],

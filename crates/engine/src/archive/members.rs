@@ -69,7 +69,7 @@ impl Members {
         let size = member.metadata.size;
         let mut content = reader.content(member);
         if size > MAX_DOCUMENT {
-            let layer = match named_layer(engine, lease, path)? {
+            let layer = match named_layer(lease, path)? {
                 Some(known) => Layer::Stored(known),
                 None => take_layer(engine, lease, Box::new(content))?,
             };
@@ -181,7 +181,7 @@ fn named_digest(path: &str) -> Option<Digest> {
 }
 
 /// An uncompressed layer in an OCI layout is named by its DiffId; if it is here already, it need not be read.
-fn named_layer(engine: &Engine, lease: &Lease, path: &str) -> Result<Option<DiffId>, EngineError> {
+fn named_layer(lease: &Lease, path: &str) -> Result<Option<DiffId>, EngineError> {
     let Some(digest) = named_digest(path) else { return Ok(None) };
     let diff_id = DiffId::new(digest);
     let missing = lease.hold(&[diff_id])?;

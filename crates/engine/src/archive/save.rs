@@ -2,6 +2,7 @@
 use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
 use crate::{Engine, EngineError};
 use serde_json::{Value, json};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
@@ -51,12 +52,15 @@ impl Engine {
         let mut saved: HashMap<ImageId, Saved> = HashMap::new();
         for name in names {
             let id = images.resolve(name)?;
-            if !saved.contains_key(&id) {
-                order.push(id);
-                saved.insert(id, Saved { config: images.config(&id)?, names: Vec::new() });
-            }
+            let image = match saved.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    order.push(id);
+                    new.insert(Saved { config: images.config(&id)?, names: Vec::new() })
+                }
+            };
             let reference = name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());
-            if let (Some(reference), Some(image)) = (reference, saved.get_mut(&id)) {
+            if let Some(reference) = reference {
                 // A name that is also an ID prefix only counts as a name when it is one.
                 let is_name = images.lookup(&reference)?.is_some_and(|named| named == id);
                 if is_name && !image.names.contains(&reference) {

@@ -106,7 +106,7 @@ impl EngineWorker<'_> {
     ) -> Result<PathBuf, ExecError> {
         let tree = self.tree(origin)?;
         let selection =
-            copy::Selection::new(tree, &[source], SelectOptions::default()).map_err(|error| copy_failed(error))?;
+            copy::Selection::new(tree, &[source], SelectOptions::default()).map_err(copy_failed)?;
         fs_err::create_dir(place).map_err(io_failed)?;
         let tar = place.join("layer.tar");
         let file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&tar).map_err(io_failed)?;

@@ -41,7 +41,10 @@ impl Engine {
             show(line, request, stdout, stderr)?;
         }
         stdout.flush()?;
-        while request.follow {
+        if !request.follow {
+            return Ok(());
+        }
+        loop {
             // Asked before reading: what is written between the two is read in this round or the next.
             let alive = match self.store().containers().lookup(&container.id) {
                 Ok(container) => container.state.is_alive(),
@@ -57,12 +60,11 @@ impl Engine {
             failed?;
             stdout.flush()?;
             if !alive {
-                break;
+                return Ok(());
             }
             std::thread::sleep(TICK);
             reader.reopen_if_rotated(&path)?;
         }
-        Ok(())
     }
 }
 
