@@ -45,6 +45,8 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// Volume names and bind sources.
     pub mounts: Vec<String>,
+    /// How many of the mounts are volumes.
+    pub volumes: usize,
     /// Networks.
     pub networks: Vec<String>,
 }

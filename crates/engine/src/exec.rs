@@ -44,7 +44,8 @@ impl Engine {
             Stdio { stdin, stdout: Stream::Pipe, stderr: Stream::Pipe }
         };
         let mut running = strata_runtime::exec::exec(&process, &spec, stdio).map_err(|error| EngineError::Start {
-            code: u8::try_from(error.exit_code()).unwrap_or(125),
+            // What is wrong with the request, and not with the program, is 126 here, as with Docker.
+            code: u8::try_from(error.exit_code()).ok().filter(|code| *code != 125).unwrap_or(126),
             message: format!("exec failed: unable to start container process: {error}"),
         })?;
         if request.detach {

@@ -2,17 +2,20 @@
 
 use crate::commands;
 use crate::failure::{Failure, Outcome};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use strata_engine::{Access, Engine, EngineOptions, LayerMode};
 
 /// Builds, stores, shows, moves and runs layered container images.
 #[derive(Parser, Debug)]
-#[command(name = "strata", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "strata", version, disable_version_flag = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,11 +72,11 @@ fn default_directories() -> (PathBuf, PathBuf) {
 }
 
 /// `docker` when called by that name, `strata` otherwise.
-pub(crate) fn program_name() -> String {
+pub(crate) fn program_name() -> &'static str {
     let name = std::env::args_os().next().map(PathBuf::from);
     match name.as_deref().and_then(|path| path.file_name()) {
-        Some(name) if name == "docker" => "docker".to_owned(),
-        _ => "strata".to_owned(),
+        Some(name) if name == "docker" => "docker",
+        _ => "strata",
     }
 }
 
@@ -218,7 +221,7 @@ enum SystemCommand {
 
 impl Cli {
     /// Runs the command.
-    pub(crate) fn run(self, program: &str) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
         let global = &self.global;
         match self.command {
             Command::Build(args) => args.run(global),
@@ -230,7 +233,7 @@ impl Cli {
             Command::Save(args) => args.run(global),
             Command::Load(args) => args.run(global),
             Command::Import(args) => args.run(global),
-            Command::Run(args) => args.run(global, program),
+            Command::Run(args) => args.run(global),
             Command::Ps(args) => args.run(global),
             Command::Logs(args) => args.run(global),
             Command::Exec(args) => args.run(global),
@@ -242,7 +245,7 @@ impl Cli {
             Command::Info(args) => args.run(global),
             Command::Version(args) => args.run(),
             Command::Image(command) => command.run(global),
-            Command::Container(command) => command.run(global, program),
+            Command::Container(command) => command.run(global),
             Command::Builder(command) => command.run(global),
             Command::Volume(command) => command.run(global),
             Command::System(command) => command.run(global),
@@ -268,9 +271,9 @@ impl ImageCommand {
 }
 
 impl ContainerCommand {
-    fn run(self, global: &Global, program: &str) -> Outcome {
+    fn run(self, global: &Global) -> Outcome {
         match self {
-            Self::Run(args) => args.run(global, program),
+            Self::Run(args) => args.run(global),
             Self::Ls(args) => args.run(global),
             Self::Logs(args) => args.run(global),
             Self::Exec(args) => args.run(global),

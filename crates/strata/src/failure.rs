@@ -1,5 +1,6 @@
 //! What the user reads when something went wrong, and the exit code (`spec/engine.md`, section 2, "Exit codes").
 
+use crate::usage::Invocation;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io::Write;
 use strata_engine::EngineError;
@@ -36,15 +37,27 @@ impl Failure {
         Self { text: String::new(), code }
     }
 
-    /// A wrong number of arguments, a bad value: exit code 1, usage hint.
-    pub(crate) fn usage(command: &str, message: impl std::fmt::Display) -> Self {
+    /// A wrong number of arguments: exit code 1, with the command's usage.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
         let program = crate::cli::program_name();
-        Self { text: format!("{program}: {message}\n\nRun '{program} {command} --help' for more information"), code: 1 }
+        Self { text: format!("{program}: {message}\n\n{}", Invocation::current().hint()), code: 1 }
     }
 
-    /// A bad flag value: exit code 125.
-    pub(crate) fn flag(command: &str, message: impl std::fmt::Display) -> Self {
-        Self { code: 125, ..Self::usage(command, message) }
+    /// A flag that does not exist or has a bad value: exit code 125, with the command's usage.
+    pub(crate) fn flag(message: impl std::fmt::Display) -> Self {
+        Self { text: format!("{message}\n\n{}", Invocation::current().hint()), code: 125 }
+    }
+
+    /// `invalid argument "x" for "-m, --memory" flag: why`.
+    pub(crate) fn argument(flag: &str, value: &str, why: impl std::fmt::Display) -> Self {
+        let name = Invocation::current().flag_name(flag);
+        Self::flag(format!("invalid argument {value:?} for {name:?} flag: {why}"))
+    }
+
+    /// `run` failed before the container's process was there, or could not start it.
+    pub(crate) fn run(message: impl std::fmt::Display, code: u8) -> Self {
+        let program = crate::cli::program_name();
+        Self { text: format!("{program}: {message}\n\n{}", Invocation::current().help_hint()), code }
     }
 
     pub(crate) fn code(&self) -> u8 {
@@ -61,7 +74,9 @@ impl Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self::new(with_causes(&error))
+        let text = with_causes(&error);
+        // A sentence that says of itself that it is an error needs no second word for it.
+        if text.starts_with("Error ") { Self::with_code(text, 1) } else { Self::new(text) }
     }
 }
 
@@ -87,50 +102,56 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Help and version go to standard output with code 0; a flag that does not exist is 125 on any command.
-pub(crate) fn from_clap(error: &clap::Error, program: &str) -> Failure {
+pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation) -> Failure {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
         _ => None,
     };
+    // `--filter <FILTER>`: the name alone.
+    let flag = context(ContextKind::InvalidArg).unwrap_or_default();
+    let flag = flag.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
+    let long = flag.trim_start_matches('-');
+    let near = |kind| context(kind).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = write!(std::io::stdout(), "{}", error.render());
             Failure::silent(0)
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(std::io::stderr(), "{}", error.render());
-            Failure::silent(1)
+        // A group without a command shows what there is, and that is no failure.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            let _ = write!(std::io::stderr(), "{}", invocation.help());
+            Failure::silent(0)
         }
         ErrorKind::InvalidSubcommand => {
             let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let hint = context(ContextKind::SuggestedSubcommand)
-                .map(|near| format!(" (did you mean {near}?)"))
-                .unwrap_or_default();
+            let (program, group) = (crate::cli::program_name(), invocation.name());
             let text = format!(
-                "{program}: unknown command: {program} {name}{hint}\n\nRun '{program} --help' for more information"
+                "{program}: unknown command: {group} {name}{}\n\n{}",
+                near(ContextKind::SuggestedSubcommand),
+                invocation.help_hint()
             );
             Failure::with_code(text, 1)
         }
-        ErrorKind::MissingRequiredArgument | ErrorKind::TooManyValues | ErrorKind::TooFewValues => {
-            Failure::with_code(error.render().to_string().trim_end().to_owned(), 1)
+        ErrorKind::UnknownArgument if flag.starts_with('-') => {
+            Failure::flag(format!("{}{}", invocation.unknown_flag(&flag), near(ContextKind::SuggestedArg)))
         }
-        ErrorKind::UnknownArgument => {
-            let name = context(ContextKind::InvalidArg).unwrap_or_default();
-            let near = context(ContextKind::SuggestedArg)
-                .map(|near| format!(" (did you mean {near}?)"))
-                .unwrap_or_default();
-            if name.starts_with('-') {
-                let what = if name.starts_with("--") { "unknown flag" } else { "unknown shorthand flag" };
-                Failure::with_code(format!("{what}: {name}{near}\n\n{}", usage_line(error)), 125)
-            } else {
-                Failure::with_code(error.render().to_string().trim_end().to_owned(), 1)
-            }
+        ErrorKind::UnknownArgument => Failure::usage(invocation.too_many()),
+        ErrorKind::InvalidValue
+            if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) =>
+        {
+            Failure::flag(invocation.missing_value(long))
         }
-        _ => Failure::with_code(error.render().to_string().trim_end().to_owned(), 125),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let value = context(ContextKind::InvalidValue).unwrap_or_default();
+            let why = std::error::Error::source(error)
+                .map_or_else(|| "not allowed".to_owned(), ToString::to_string);
+            Failure::argument(long, &value, why)
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Failure::flag(first.trim_start_matches("error: "))
+        }
     }
-}
-
-fn usage_line(error: &clap::Error) -> String {
-    error.render().to_string().lines().skip_while(|line| !line.starts_with("Usage")).collect::<Vec<_>>().join("\n")
 }

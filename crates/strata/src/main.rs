@@ -4,8 +4,9 @@ mod cli;
 mod commands;
 mod failure;
 mod render;
+mod usage;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,11 +14,7 @@ fn main() -> ExitCode {
     if let Some(code) = strata_engine::helper_main() {
         return ExitCode::from(code);
     }
-    let program = cli::program_name();
-    let outcome = match cli::Cli::try_parse() {
-        Ok(cli) => cli.run(&program),
-        Err(error) => Err(failure::from_clap(&error, &program)),
-    };
+    let outcome = parse().and_then(cli::Cli::run);
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -25,4 +22,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+fn parse() -> Result<cli::Cli, failure::Failure> {
+    let invocation = usage::Invocation::current();
+    let arguments = invocation.arguments().map_err(failure::Failure::flag)?;
+    let parsed = usage::tree().try_get_matches_from(arguments);
+    parsed
+        .and_then(|matches| cli::Cli::from_arg_matches(&matches))
+        .map_err(|error| failure::from_clap(&error, invocation))
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use strata_oci::ImageId;
 use strata_store::{ContainerRecord, ContainerState as Recorded};
 
+/// What `--filter status=` can be.
+const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
 impl Engine {
     /// Containers, newest first.
     pub fn containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerSummary>, EngineError> {
@@ -52,6 +55,7 @@ impl Engine {
                 .iter()
                 .map(|mount| if mount.name.is_empty() { mount.source.clone() } else { mount.name.clone() })
                 .collect(),
+            volumes: stored.mounts.iter().filter(|mount| !mount.name.is_empty()).count(),
             networks: vec![stored.network],
         })
     }
@@ -89,6 +93,13 @@ impl Engine {
             "name" => Box::new(move |record, _| {
                 values.iter().any(|value| record.name.contains(value.trim_start_matches('/')))
             }),
+            "status" if values.iter().any(|value| !STATES.contains(&value.as_str())) => {
+                return Err(EngineError::Invalid(format!(
+                    "invalid filter 'status={}': use {}",
+                    values.join(","),
+                    STATES.join(", ")
+                )));
+            }
             "status" => Box::new(move |record, _| values.iter().any(|value| value == status(&record.state))),
             "exited" => Box::new(move |record, _| match &record.state {
                 Recorded::Exited { code, .. } => values.iter().any(|value| *value == code.to_string()),

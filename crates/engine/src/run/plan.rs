@@ -152,9 +152,9 @@ fn security(request: &RunRequest) -> Result<(Seccomp, bool), EngineError> {
 }
 
 fn capabilities(request: &RunRequest) -> Result<CapabilitySet, EngineError> {
-    let parse = |text: &String| {
+    let parse = |field: &str, text: &String| {
         text.parse::<Capability>()
-            .map_err(|_| EngineError::Invalid(format!("invalid capability: unknown capability: \"CAP_{}\"", text.to_uppercase())))
+            .map_err(|_| EngineError::Invalid(format!("invalid {field}: unknown capability: \"CAP_{}\"", text.to_uppercase())))
     };
     let is_all = |text: &String| text.eq_ignore_ascii_case("all");
     let mut set = match (request.cap_add.iter().any(is_all), request.cap_drop.iter().any(is_all)) {
@@ -163,10 +163,10 @@ fn capabilities(request: &RunRequest) -> Result<CapabilitySet, EngineError> {
         (false, false) => CapabilitySet::DOCKER_DEFAULT,
     };
     for name in request.cap_add.iter().filter(|text| !is_all(text)) {
-        set = set.with(parse(name)?);
+        set = set.with(parse("CapAdd", name)?);
     }
     for name in request.cap_drop.iter().filter(|text| !is_all(text)) {
-        set = set.without(parse(name)?);
+        set = set.without(parse("CapDrop", name)?);
     }
     Ok(set)
 }

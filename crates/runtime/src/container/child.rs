@@ -231,6 +231,7 @@ fn set_attributes(mount: BorrowedFd<'_>, set: u64) -> Result<()> {
 
 fn new_fs(fs: &NewFs) -> Result<OwnedFd> {
     let context = fsopen(fs.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", fs.kind.as_c_str())?;
     for (key, value) in &fs.options {
         if value.is_empty() {
             fsconfig_set_flag(context.as_fd(), key.as_c_str())?;

@@ -25,6 +25,10 @@ const LINKS: [(&str, &str); 5] = [
 /// A new file system, attached nowhere.
 pub(super) fn detached(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !options.iter().any(|(key, _)| *key == "source") {
+        // What `df` and `mount` show in the first column; without it, `none`.
+        fsconfig_set_string(context.as_fd(), "source", kind)?;
+    }
     for (key, value) in options {
         fsconfig_set_string(context.as_fd(), *key, *value)?;
     }

@@ -151,7 +151,7 @@ impl Builder<'_> {
         if !replaced("dev/shm") {
             let size = spec.shm_size.to_string();
             let attributes = MountAttrFlags::from_bits_retain(NOSUID_NODEV_NOEXEC);
-            let shm = devfs::detached("tmpfs", &[("mode", "1777"), ("size", &size)], attributes)
+            let shm = devfs::detached("tmpfs", &[("source", "shm"), ("mode", "1777"), ("size", &size)], attributes)
                 .map_err(failed("/dev/shm"))?;
             self.attach(shm, Path::new("dev/shm"), true)?;
         }

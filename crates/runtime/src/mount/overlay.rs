@@ -41,6 +41,8 @@ pub(crate) fn build(overlay: &Overlay, attributes: MountAttrFlags) -> Result<Own
     let empty = empty_lower(overlay)?;
     let fail = |action| MountError::kernel(action, &overlay.upper);
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail("open overlayfs for"))?;
+    // The first column of `df` and `mount`.
+    fsconfig_set_string(context.as_fd(), "source", "overlay").map_err(fail("name overlayfs for"))?;
     let context = context.as_fd();
     // Kernel defaults differ between distributions. These three would put things into the upper directory that only
     // this stack of layers understands.

@@ -2,33 +2,44 @@
 
 use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::usage::Invocation;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Docker's sentence and exit code 1 unless there are exactly `count` arguments.
-pub(crate) fn exactly(command: &str, arguments: &[String], count: usize) -> Result<(), Failure> {
+pub(crate) fn exactly(arguments: &[String], count: usize) -> Result<(), Failure> {
     if arguments.len() == count {
         return Ok(());
     }
-    let plural = if count == 1 { "" } else { "s" };
-    let program = crate::cli::program_name();
-    Err(Failure::usage(command, format!("'{program} {command}' requires {count} argument{plural}")))
+    Err(wrong_count("requires", count))
 }
 
 /// Docker's sentence and exit code 1 unless there are at least `count` arguments.
-pub(crate) fn at_least(command: &str, arguments: &[String], count: usize) -> Result<(), Failure> {
+pub(crate) fn at_least(arguments: &[String], count: usize) -> Result<(), Failure> {
     if arguments.len() >= count {
         return Ok(());
     }
+    Err(wrong_count("requires at least", count))
+}
+
+/// Docker's sentence and exit code 1 unless there are at most `count` arguments.
+pub(crate) fn at_most(arguments: &[String], count: usize) -> Result<(), Failure> {
+    if arguments.len() <= count {
+        return Ok(());
+    }
+    Err(wrong_count("requires at most", count))
+}
+
+fn wrong_count(requires: &str, count: usize) -> Failure {
+    let invocation = Invocation::current();
     let plural = if count == 1 { "" } else { "s" };
-    let program = crate::cli::program_name();
-    Err(Failure::usage(command, format!("'{program} {command}' requires at least {count} argument{plural}")))
+    Failure::usage(format!("'{}' {requires} {count} argument{plural}", invocation.name()))
 }
 
 /// `key=value` of a `--filter`.
 pub(crate) fn filter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("invalid filter {text:?}: expected KEY=VALUE")),
+        _ => Err("bad format of filter (expected name=value)".to_owned()),
     }
 }
 

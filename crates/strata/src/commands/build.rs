@@ -95,7 +95,7 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        exactly("build", &self.context, 1)?;
+        exactly(&self.context, 1)?;
         strata_engine::prepare_process(false)?;
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let Request { request, dockerfile } = self.request(mode)?;

@@ -125,11 +125,18 @@ fn summary(usage: &DiskUsage) -> Vec<Row> {
     let active = images.iter().filter(|image| image.containers > 0);
     let running = |state: &ContainerState| matches!(state, ContainerState::Running { .. });
     let containers: u64 = usage.containers.iter().map(|(_, own, _)| own).sum();
-    let stopped: u64 = usage.containers.iter().filter(|(c, ..)| !running(&c.state)).map(|(_, own, _)| own).sum();
+    let stopped: u64 =
+        usage.containers.iter().filter(|(c, ..)| !running(&c.state)).map(|(_, own, _)| own).sum();
     let volumes: u64 = usage.volumes.iter().map(|(_, size)| size).sum();
     let unused = usage.volumes.iter().filter(|(volume, _)| volume.containers.is_empty());
     vec![
-        row("Images", images.len(), active.count(), usage.layers_size, reclaimable(usage.reclaimable_layers, usage.layers_size)),
+        row(
+            "Images",
+            images.len(),
+            active.count(),
+            usage.layers_size,
+            reclaimable(usage.reclaimable_layers, usage.layers_size),
+        ),
         row(
             "Containers",
             usage.containers.len(),
@@ -162,7 +169,6 @@ fn verbose(usage: &DiskUsage, now: Timestamp) -> Result<String, crate::failure::
         .map(|(container, own, _)| {
             let mut row = ps::row(container, None, now, false);
             row.insert("Size".to_owned(), units::size_short(*own).into());
-            row.insert("LocalVolumes".to_owned(), container.mounts.len().to_string().into());
             row
         })
         .collect();
@@ -186,7 +192,10 @@ fn verbose(usage: &DiskUsage, now: Timestamp) -> Result<String, crate::failure::
                 ("CacheType", record.kind.clone()),
                 ("Size", units::size_short(record.size)),
                 ("CreatedSince", units::ago(Some(record.created), now)),
-                ("LastUsedSince", record.last_used.map_or_else(String::new, |time| units::ago(Some(time), now))),
+                (
+                    "LastUsedSince",
+                    record.last_used.map_or_else(String::new, |time| units::ago(Some(time), now)),
+                ),
                 ("UsageCount", record.usage_count.to_string()),
                 ("Shared", record.shared.to_string()),
             ])

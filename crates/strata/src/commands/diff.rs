@@ -17,7 +17,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        exactly("diff", &self.container, 1)?;
+        exactly(&self.container, 1)?;
         let mut text = Vec::new();
         for change in global.look()?.diff(&self.container[0])? {
             text.push(match change.kind {

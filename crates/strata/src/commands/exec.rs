@@ -4,6 +4,7 @@ use super::arguments::at_least;
 use crate::cli::Global;
 use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
+use std::io::IsTerminal;
 use strata_engine::exec::ExecRequest;
 
 /// Run a command in a running container.
@@ -41,8 +42,11 @@ pub(crate) struct Exec {
 impl Exec {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         strata_engine::prepare_process(true)?;
-        super::run::reject_stray_flag("exec", self.arguments.first())?;
-        at_least("exec", &self.arguments, 2)?;
+        super::run::reject_stray_flag(self.arguments.first())?;
+        at_least(&self.arguments, 2)?;
+        if self.interactive && self.tty && !self.detach && !std::io::stdin().is_terminal() {
+            return Err(Failure::with_code("the input device is not a TTY", 1));
+        }
         let request = ExecRequest {
             container: self.arguments[0].clone(),
             command: self.arguments[1..].to_vec(),

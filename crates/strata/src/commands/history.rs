@@ -46,12 +46,14 @@ const HEADERS: &[(&str, &str)] = &[
 
 impl History {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        exactly("history", &self.image, 1)?;
+        exactly(&self.image, 1)?;
         let rows = global.look()?.history(&self.image[0])?;
         let now = crate::cli::now();
         let rows: Vec<Row> = rows.iter().map(|row| self.row(row, now)).collect();
         let created = if self.human { "CreatedSince" } else { "CreatedAt" };
-        let table = format!("table {{{{.ID}}}}\t{{{{.{created}}}}}\t{{{{.CreatedBy}}}}\t{{{{.Size}}}}\t{{{{.Comment}}}}");
+        let table = format!(
+            "table {{{{.ID}}}}\t{{{{.{created}}}}}\t{{{{.CreatedBy}}}}\t{{{{.Size}}}}\t{{{{.Comment}}}}"
+        );
         let columns = Columns { headers: HEADERS, default: "", context: "historyContext" };
         let format = match (&self.format, self.quiet) {
             (None, true) => "{{.ID}}",

@@ -32,7 +32,7 @@ impl ImagePrune {
         }
         let pruned = global.engine()?.prune_images(self.all, &self.filter)?;
         if !pruned.removed.is_empty() {
-            emit(&format!("Deleted Images:\n{}\n", super::rmi::report(&pruned.removed)))?;
+            emit(&format!("Deleted Images:\n{}\n", super::rmi::prune_report(&pruned.removed)))?;
         }
         emit(&format!("Total reclaimed space: {}\n", units::size(pruned.reclaimed)))?;
         Ok(0)

@@ -66,7 +66,8 @@ impl Images {
             },
             context: "imageContext",
         };
-        let format = if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
+        let format =
+            if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
         let mut text = columns.render(format, &rows)?;
         if self.quiet && self.format.is_none() {
             text = without_repeats(&text);
@@ -76,14 +77,16 @@ impl Images {
     }
 
     fn request(&self) -> Result<ImageFilter, Failure> {
-        let mut request = ImageFilter { references: self.reference.iter().cloned().collect(), ..Default::default() };
+        let mut request =
+            ImageFilter { references: self.reference.iter().cloned().collect(), ..Default::default() };
         for (key, value) in &self.filter {
             match key.as_str() {
                 "reference" => request.references.push(value.clone()),
                 "before" => request.before = Some(value.clone()),
                 "since" => request.since = Some(value.clone()),
                 "label" => {
-                    let (key, value) = value.split_once('=').map_or((value.as_str(), None), |(k, v)| (k, Some(v)));
+                    let (key, value) =
+                        value.split_once('=').map_or((value.as_str(), None), |(k, v)| (k, Some(v)));
                     request.labels.push((key.to_owned(), value.map(str::to_owned)));
                 }
                 "dangling" => match value.as_str() {
@@ -107,14 +110,22 @@ impl Images {
         }
         let row = |tag: &Reference| {
             let repository = tag.familiar_name();
-            let digest = image.digests.iter().filter_map(|d| d.split_once('@')).find(|(name, _)| *name == repository);
+            let digest =
+                image.digests.iter().filter_map(|d| d.split_once('@')).find(|(name, _)| *name == repository);
             let digest = digest.map_or_else(none, |(_, digest)| digest.to_owned());
             self.row(image, now, repository, tag.tag().map_or_else(none, str::to_owned), digest)
         };
         image.tags.iter().map(row).collect()
     }
 
-    fn row(&self, image: &ImageSummary, now: Timestamp, repository: String, tag: String, digest: String) -> Row {
+    fn row(
+        &self,
+        image: &ImageSummary,
+        now: Timestamp,
+        repository: String,
+        tag: String,
+        digest: String,
+    ) -> Row {
         let id = if self.no_trunc { image.id.to_string() } else { image.id.short() };
         [
             ("Containers", image.containers.to_string()),

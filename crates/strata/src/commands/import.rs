@@ -1,8 +1,8 @@
 //! `import`.
 
-use super::arguments::at_least;
+use super::arguments::{at_least, at_most};
 use crate::cli::{Global, emit};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use clap::Args;
 use std::io::Read;
 use strata_engine::archive::ImportRequest;
@@ -26,14 +26,14 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("import", &self.arguments, 1)?;
-        let (source, reference) = match &self.arguments[..] {
-            [source] => (source, None),
-            [source, reference] => (source, Some(reference.clone())),
-            _ => return Err(Failure::usage("import", "too many arguments: expected file|- [REPOSITORY[:TAG]]")),
+        at_least(&self.arguments, 1)?;
+        at_most(&self.arguments, 2)?;
+        let (source, reference) = (&self.arguments[0], self.arguments.get(1).cloned());
+        let input: Box<dyn Read + Send> = if source == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(fs_err::File::open(source)?.into_file())
         };
-        let input: Box<dyn Read + Send> =
-            if source == "-" { Box::new(std::io::stdin()) } else { Box::new(fs_err::File::open(source)?.into_file()) };
         let request = ImportRequest {
             reference,
             changes: self.change,

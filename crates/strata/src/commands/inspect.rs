@@ -22,7 +22,7 @@ pub(crate) struct Inspect {
     #[arg(short, long)]
     size: bool,
     /// Names or IDs
-    #[arg(value_name = "NAME|ID")]
+    #[arg(value_name = "NAME|ID [NAME|ID...]")]
     names: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct InspectImage {
     #[arg(short, long)]
     format: Option<String>,
     /// Names or IDs
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE [IMAGE...]")]
     names: Vec<String>,
 }
 
@@ -47,13 +47,13 @@ pub(crate) struct InspectContainer {
     #[arg(short, long)]
     size: bool,
     /// Names or IDs
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER [CONTAINER...]")]
     names: Vec<String>,
 }
 
 impl Inspect {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("inspect", &self.names, 1)?;
+        at_least(&self.names, 1)?;
         let engine = global.look()?;
         let kind = self.r#type.as_deref();
         let find = |name: &str| match kind {
@@ -61,7 +61,9 @@ impl Inspect {
             Some("image") => image(&engine, name),
             Some("container") => container(&engine, name, self.size),
             Some("volume") => volume(&engine, name),
-            Some(other) => Err(Failure::new(format!("unknown type: {other:?}: use container, image or volume"))),
+            Some(other) => {
+                Err(Failure::new(format!("unknown type: {other:?}: use container, image or volume")))
+            }
         };
         show(self.format.as_deref(), &self.names, find)
     }
@@ -69,7 +71,7 @@ impl Inspect {
 
 impl InspectImage {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("image inspect", &self.names, 1)?;
+        at_least(&self.names, 1)?;
         let engine = global.look()?;
         show(self.format.as_deref(), &self.names, |name| image(&engine, name))
     }
@@ -77,7 +79,7 @@ impl InspectImage {
 
 impl InspectContainer {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("container inspect", &self.names, 1)?;
+        at_least(&self.names, 1)?;
         let engine = global.look()?;
         show(self.format.as_deref(), &self.names, |name| container(&engine, name, self.size))
     }
@@ -120,16 +122,21 @@ fn with_size(engine: &Engine, name: &str, size: bool, mut document: Value) -> Re
 }
 
 fn volume(engine: &Engine, name: &str) -> Result<Value, Failure> {
-    super::volume::document(&engine.volume(name)?)
+    Ok(super::volume::document(&engine.volume(name)?))
 }
 
 /// Prints what was found, then reports what was not; `[]` comes first when nothing was, as Docker prints it.
-fn show(format: Option<&str>, names: &[String], find: impl Fn(&str) -> Result<Value, Failure>) -> Outcome {
+pub(super) fn show(
+    format: Option<&str>,
+    names: &[String],
+    find: impl Fn(&str) -> Result<Value, Failure>,
+) -> Outcome {
     let template = match format {
         None | Some("json") => None,
-        Some(text) => Some(Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n")).map_err(|error| {
-            Failure::with_code(format!("template parsing error: {error}"), 64)
-        })?),
+        Some(text) => Some(
+            Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
+                .map_err(|error| Failure::with_code(format!("template parsing error: {error}"), 64))?,
+        ),
     };
     let mut documents = Vec::new();
     let mut failures = Vec::new();

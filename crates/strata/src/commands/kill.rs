@@ -12,13 +12,13 @@ pub(crate) struct Kill {
     #[arg(short, long, default_value = "KILL")]
     signal: String,
     /// Containers, by name or ID
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER [CONTAINER...]")]
     containers: Vec<String>,
 }
 
 impl Kill {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("kill", &self.containers, 1)?;
+        at_least(&self.containers, 1)?;
         let engine = global.engine()?;
         each(&self.containers, |name| Ok(engine.kill(name, &self.signal)?))
     }

@@ -23,7 +23,9 @@ impl Load {
         let input: Box<dyn Read + Send> = match &self.input {
             Some(path) => Box::new(fs_err::File::open(path)?.into_file()),
             None if std::io::stdin().is_terminal() => {
-                return Err(Failure::new("requested load from stdin, but stdin is a terminal: use -i FILE or redirect"));
+                return Err(Failure::new(
+                    "requested load from stdin, but stdin is a terminal: use -i FILE or redirect",
+                ));
             }
             None => Box::new(std::io::stdin()),
         };

@@ -32,14 +32,16 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        exactly("logs", &self.container, 1)?;
+        exactly(&self.container, 1)?;
         let time = |text: &Option<String>| text.as_deref().map(parse_time).transpose();
         let tail = match self.tail.as_str() {
             "all" => None,
             // Docker: a negative number means all.
             number => match number.parse::<i64>() {
                 Ok(n) => usize::try_from(n).ok(),
-                Err(_) => return Err(Failure::flag("logs", format!("invalid --tail {number:?}: use a number or all"))),
+                Err(_) => {
+                    return Err(Failure::flag(format!("invalid --tail {number:?}: use a number or all")));
+                }
             },
         };
         let request = LogsRequest {
@@ -60,7 +62,9 @@ fn parse_time(text: &str) -> Result<Timestamp, Failure> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    if let Some(time) = text.parse::<f64>().ok().and_then(|s| Timestamp::from_nanosecond((s * 1e9) as i128).ok()) {
+    if let Some(time) =
+        text.parse::<f64>().ok().and_then(|s| Timestamp::from_nanosecond((s * 1e9) as i128).ok())
+    {
         return Ok(time);
     }
     let zone = jiff::tz::TimeZone::system();
@@ -69,6 +73,8 @@ fn parse_time(text: &str) -> Result<Timestamp, Failure> {
     }
     let before = text.parse::<SignedDuration>().ok().and_then(|before| now().checked_sub(before).ok());
     before.ok_or_else(|| {
-        Failure::flag("logs", format!("invalid time {text:?}: use 2026-01-31T10:00:00Z, Unix seconds, or 10m for ten minutes ago"))
+        Failure::flag(format!(
+            "invalid time {text:?}: use 2026-01-31T10:00:00Z, Unix seconds, or 10m for ten minutes ago"
+        ))
     })
 }

@@ -20,7 +20,7 @@ pub(crate) struct Ps {
     #[arg(short, long, value_name = "FILTER", value_parser = filter)]
     filter: Vec<(String, String)>,
     /// Format: table, 'table TEMPLATE', json or a Go template (.ID .Image .Command .CreatedAt .RunningFor .Ports
-    /// .State .Status .Size .Names .Labels .Mounts .Networks)
+    /// .State .Status .Size .Names .Labels .Label .LocalVolumes .Mounts .Networks)
     #[arg(long)]
     format: Option<String>,
     /// The last N created, in any state
@@ -52,14 +52,14 @@ const HEADERS: &[(&str, &str)] = &[
     ("Size", "SIZE"),
     ("Names", "NAMES"),
     ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
     ("Mounts", "MOUNTS"),
     ("Networks", "NETWORKS"),
 ];
 
 const DEFAULT: &str =
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const WITH_SIZE: &str =
-    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
+const WITH_SIZE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
 impl Ps {
     pub(crate) fn run(self, global: &Global) -> Outcome {
@@ -73,22 +73,35 @@ impl Ps {
             let size = if wants_size { Some(engine.container_size(&container.id)?) } else { None };
             rows.push(row(&container, size, now, self.no_trunc));
         }
-        let columns =
-            Columns { headers: HEADERS, default: if self.size { WITH_SIZE } else { DEFAULT }, context: "containerContext" };
-        let format = if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
+        let columns = Columns {
+            headers: HEADERS,
+            default: if self.size { WITH_SIZE } else { DEFAULT },
+            context: "containerContext",
+        };
+        let format =
+            if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
         emit(&columns.render(format, &rows)?)?;
         Ok(0)
     }
 }
 
 /// The row of one container; `size` is own layer and image.
-pub(super) fn row(container: &ContainerSummary, size: Option<(u64, u64)>, now: Timestamp, no_trunc: bool) -> Row {
-    let command = container.command.join(" ");
+pub(super) fn row(
+    container: &ContainerSummary,
+    size: Option<(u64, u64)>,
+    now: Timestamp,
+    no_trunc: bool,
+) -> Row {
+    let command: Vec<String> =
+        container.command.iter().enumerate().map(|(at, word)| shown(at, word)).collect();
+    let command = command.join(" ");
     let command = if no_trunc { command } else { units::ellipsis(&command, 20) };
     let id = if no_trunc { &container.id[..] } else { &container.id[..12] };
     let labels: Vec<String> = container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let size = size
-        .map(|(own, image)| format!("{} (virtual {})", units::size_short(own), units::size_short(own + image)))
+        .map(|(own, image)| {
+            format!("{} (virtual {})", units::size_short(own), units::size_short(own + image))
+        })
         .unwrap_or_else(|| "0B".to_owned());
     [
         ("Command", quoted(&command)),
@@ -96,6 +109,7 @@ pub(super) fn row(container: &ContainerSummary, size: Option<(u64, u64)>, now: T
         ("ID", id.to_owned()),
         ("Image", container.image.clone()),
         ("Labels", labels.join(",")),
+        ("LocalVolumes", container.volumes.to_string()),
         ("Mounts", container.mounts.join(",")),
         ("Names", container.name.clone()),
         ("Networks", container.networks.join(",")),
@@ -108,6 +122,11 @@ pub(super) fn row(container: &ContainerSummary, size: Option<(u64, u64)>, now: T
     .into_iter()
     .map(|(field, value)| (field.to_owned(), Value::from(value)))
     .collect()
+}
+
+/// Docker puts arguments with blanks into single quotes.
+fn shown(position: usize, word: &str) -> String {
+    if position > 0 && word.contains(' ') { format!("'{word}'") } else { word.to_owned() }
 }
 
 fn state(state: &ContainerState) -> &'static str {

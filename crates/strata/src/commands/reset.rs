@@ -16,7 +16,9 @@ pub(crate) struct Reset {
 impl Reset {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         if !self.force
-            && !confirmed("WARNING! This will remove all containers, images, volumes and build cache of this store.")?
+            && !confirmed(
+                "WARNING! This will remove all containers, images, volumes and build cache of this store.",
+            )?
         {
             return Ok(0);
         }

@@ -2,8 +2,9 @@
 
 use super::arguments::{at_least, each};
 use crate::cli::Global;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use clap::Args;
+use strata_engine::EngineError;
 
 /// Remove containers with everything in their own layers.
 #[derive(Args, Debug)]
@@ -15,19 +16,18 @@ pub(crate) struct Rm {
     #[arg(short, long)]
     volumes: bool,
     /// Containers, by name or ID
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER [CONTAINER...]")]
     containers: Vec<String>,
 }
 
 impl Rm {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("rm", &self.containers, 1)?;
+        at_least(&self.containers, 1)?;
         let engine = global.engine()?;
         each(&self.containers, |name| match engine.remove_container(name, self.force, self.volumes) {
-            // Docker: `rm -f` of what is not there is fine.
-            Err(strata_engine::EngineError::NoSuchContainer(_)) if self.force => {
-                eprintln!("Error: No such container: {name}");
-                Ok(())
+            // Docker: `rm -f` of what is not there says so, and is fine.
+            Err(error @ EngineError::NoSuchContainer(_)) if self.force => {
+                Err(Failure::with_code(Failure::from(error).to_string(), 0))
             }
             outcome => Ok(outcome?),
         })

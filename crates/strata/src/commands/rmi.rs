@@ -4,6 +4,7 @@ use super::arguments::at_least;
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
+use strata_engine::EngineError;
 use strata_engine::image::Removed;
 
 /// Remove images: their names, and with the last name the image and the layers that only it used.
@@ -16,26 +17,33 @@ pub(crate) struct Rmi {
     #[arg(long)]
     no_prune: bool,
     /// Images, by name or ID
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE [IMAGE...]")]
     images: Vec<String>,
 }
 
 impl Rmi {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("rmi", &self.images, 1)?;
+        at_least(&self.images, 1)?;
         let engine = global.engine()?;
         let mut code = 0;
         for image in &self.images {
             match engine.remove_image(image, self.force, self.no_prune) {
                 Ok(removed) => emit(&report(&removed))?,
                 Err(error) => {
+                    // Docker: with -f a missing image is said, and no failure.
+                    let fine = self.force && matches!(error, EngineError::NoSuchImage(_));
                     Failure::from(error).print();
-                    code = 1;
+                    code = if fine { code } else { 1 };
                 }
             }
         }
         Ok(code)
     }
+}
+
+/// `untagged:` and `deleted:`, as Docker's prune writes them.
+pub(super) fn prune_report(removed: &[Removed]) -> String {
+    report(removed).lines().map(|line| line.replacen('U', "u", 1).replacen('D', "d", 1) + "\n").collect()
 }
 
 /// `Untagged: name` and `Deleted: sha256:...` lines.

@@ -5,9 +5,12 @@ mod mounts;
 use super::arguments::{at_least, label};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::usage::Invocation;
 use clap::Args;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use strata_engine::run::{NetworkMode, RunOutcome, RunRequest};
+use strata_oci::Platform;
 
 /// Create a container from an image and run a command in it.
 #[derive(Args, Debug)]
@@ -118,6 +121,18 @@ pub(crate) struct Run {
     /// Write the container's ID to a file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
+    /// When to fetch the image: missing, never or always
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: String,
+    /// Platform of the image
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// Accepted for Docker's sake: there is nothing to be quiet about
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+    /// Restart policy: only no
+    #[arg(long, value_name = "POLICY", default_value = "no", hide = true)]
+    restart: String,
     /// Print the help
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
@@ -127,12 +142,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn run(self, global: &Global, program: &str) -> Outcome {
+    pub(crate) fn run(self, global: &Global) -> Outcome {
         strata_engine::prepare_process(true)?;
-        reject_stray_flag("run", self.arguments.first())?;
-        at_least("run", &self.arguments, 1)?;
+        reject_stray_flag(self.arguments.first())?;
+        at_least(&self.arguments, 1)?;
         let request = self.request()?;
-        let engine = global.engine().map_err(|failure| Failure::with_code(format!("{program}: {failure}"), 125))?;
+        let engine = global.engine().map_err(|failure| Failure::run(failure, 125))?;
         let mut notify = |warning: &str| eprintln!("WARNING: {warning}");
         match engine.run(&request, &mut notify) {
             Ok(RunOutcome::Started(id)) => {
@@ -140,28 +155,38 @@ impl Run {
                 Ok(0)
             }
             Ok(RunOutcome::Exited(code)) => Ok(code),
-            Err(error) => {
-                let code = error.exit_code().unwrap_or(125);
-                let text = with_causes(&error);
-                let hint = format!("Run '{program} run --help' for more information");
-                Err(Failure::with_code(format!("{program}: {text}\n\n{hint}"), code))
-            }
+            Err(error) => Err(Failure::run(with_causes(&error), error.exit_code().unwrap_or(125))),
         }
     }
 
     fn request(self) -> Result<RunRequest, Failure> {
-        let bad = |message: String| Failure::flag("run", message);
+        let bad = |message: String| Failure::run(message, 125);
         let mut volumes = Vec::new();
         for text in &self.volume {
             volumes.push(mounts::volume(text).map_err(bad)?);
         }
         for text in &self.mount {
-            volumes.push(mounts::mount(text).map_err(bad)?);
+            volumes.push(mounts::mount(text).map_err(|why| Failure::argument("mount", text, why))?);
         }
-        let size = |text: &Option<String>| text.as_deref().map(|t| bytes(t).map_err(bad)).transpose();
-        if self.detach && self.cidfile.as_ref().is_some_and(|path| path.exists()) {
-            return Err(bad("container ID file found, make sure the other container isn't running or delete it".to_owned()));
+        let size = |flag: &'static str, text: &Option<String>| {
+            text.as_deref()
+                .map(|text| bytes(text).map_err(|why| Failure::argument(flag, text, why)))
+                .transpose()
+        };
+        if let Some(path) = self.cidfile.as_ref().filter(|path| path.exists()) {
+            let path = path.display();
+            return Err(bad(format!(
+                "container ID file found, make sure the other container isn't running or delete {path}"
+            )));
         }
+        self.check_accepted()?;
+        let each = |flag: &'static str, texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| host(text).map_err(|why| Failure::argument(flag, text, why)))
+                .collect::<Result<_, _>>()
+        };
+        let limit = |text: &String| ulimit(text).map_err(|why| Failure::argument("ulimit", text, why));
         Ok(RunRequest {
             image: self.arguments[0].clone(),
             command: self.arguments[1..].to_vec(),
@@ -170,10 +195,10 @@ impl Run {
             mounts: volumes,
             tmpfs: self.tmpfs.iter().map(|text| mounts::tmpfs(text)).collect(),
             network: network(&self.network).map_err(bad)?,
-            add_hosts: self.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>().map_err(bad)?,
-            memory: size(&self.memory)?,
-            shm_size: size(&self.shm_size)?,
-            ulimits: self.ulimit.iter().map(|text| ulimit(text)).collect::<Result<_, _>>().map_err(bad)?,
+            add_hosts: each("add-host", &self.add_host)?,
+            memory: size("memory", &self.memory)?,
+            shm_size: size("shm-size", &self.shm_size)?,
+            ulimits: self.ulimit.iter().map(limit).collect::<Result<_, _>>()?,
             entrypoint: self.entrypoint,
             name: self.name,
             detach: self.detach,
@@ -202,12 +227,53 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Flags that are understood, but whose values cannot all be honoured.
+    fn check_accepted(&self) -> Result<(), Failure> {
+        let bad = |message: String| Err(Failure::run(message, 125));
+        match self.pull.as_str() {
+            "missing" | "never" => {}
+            "always" => {
+                return bad(
+                    "--pull always: registries are not supported yet: load or import the image".to_owned()
+                );
+            }
+            other => {
+                return bad(format!(
+                    "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+                ));
+            }
+        }
+        let host = Platform::host();
+        match self.platform.as_deref().map(str::parse::<Platform>) {
+            None => {}
+            Some(Err(error)) => return bad(error.to_string()),
+            Some(Ok(wanted)) if (&wanted.os, &wanted.architecture) == (&host.os, &host.architecture) => {}
+            Some(Ok(wanted)) => {
+                return bad(format!("platform {wanted} cannot run here: this machine is {host}"));
+            }
+        }
+        if self.restart != "no" && self.rm {
+            return bad("conflicting options: cannot specify both --restart and --rm".to_owned());
+        }
+        if self.restart != "no" {
+            return bad(format!(
+                "--restart {}: restart policies are not supported yet: leave it out",
+                self.restart
+            ));
+        }
+        if self.interactive && self.tty && !self.detach && !std::io::stdin().is_terminal() {
+            return Err(Failure::with_code("the input device is not a TTY", 1));
+        }
+        Ok(())
+    }
+}
+
 /// A flag that the parser took for the image's name because it does not know it.
-pub(super) fn reject_stray_flag(command: &str, first: Option<&String>) -> Result<(), Failure> {
+pub(super) fn reject_stray_flag(first: Option<&String>) -> Result<(), Failure> {
     match first {
-        Some(flag) if flag.starts_with("--") && flag.len() > 2 => Err(Failure::flag(command, format!("unknown flag: {flag}"))),
         Some(flag) if flag.starts_with('-') && flag.len() > 1 => {
-            Err(Failure::flag(command, format!("unknown shorthand flag: {flag}")))
+            Err(Failure::flag(Invocation::current().unknown_flag(flag)))
         }
         _ => Ok(()),
     }
@@ -217,7 +283,7 @@ pub(super) fn reject_stray_flag(command: &str, first: Option<&String>) -> Result
 pub(super) fn environment(files: &[String], variables: &[String]) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for path in files {
-        let text = fs_err::read_to_string(path).map_err(|error| Failure::with_code(format!("{error}"), 125))?;
+        let text = fs_err::read_to_string(path).map_err(|error| Failure::run(error, 125))?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_start();
             if line.is_empty() || line.starts_with('#') {
@@ -225,8 +291,11 @@ pub(super) fn environment(files: &[String], variables: &[String]) -> Result<Vec<
             }
             let name = line.split('=').next().unwrap_or_default();
             if name.is_empty() || name.contains(char::is_whitespace) {
-                let message = format!("{path}: line {}: variable {name:?} must not be empty or contain blanks", number + 1);
-                return Err(Failure::with_code(message, 125));
+                let message = format!(
+                    "{path}: line {}: variable {name:?} must not be empty or contain blanks",
+                    number + 1
+                );
+                return Err(Failure::run(message, 125));
             }
             all.push(line.to_owned());
         }
@@ -249,8 +318,10 @@ fn network(text: &str) -> Result<NetworkMode, String> {
 }
 
 pub(super) fn host(text: &str) -> Result<(String, String), String> {
-    let (name, address) =
-        text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     if address != "host-gateway" && address.parse::<std::net::IpAddr>().is_err() {
         return Err(format!("invalid IP address in add-host: {address:?}"));
@@ -261,7 +332,8 @@ pub(super) fn host(text: &str) -> Result<(String, String), String> {
 pub(super) fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
     let bad = || format!("invalid ulimit argument: {text}");
     let (name, values) = text.split_once('=').ok_or_else(bad)?;
-    let number = |text: &str| if text == "-1" { Ok(u64::MAX) } else { text.parse::<u64>().map_err(|_| bad()) };
+    let number =
+        |text: &str| if text == "-1" { Ok(u64::MAX) } else { text.parse::<u64>().map_err(|_| bad()) };
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     Ok((name.to_owned(), number(soft)?, number(hard)?))
 }

@@ -16,13 +16,13 @@ pub(crate) struct Save {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Images, by name or ID
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE [IMAGE...]")]
     images: Vec<String>,
 }
 
 impl Save {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("save", &self.images, 1)?;
+        at_least(&self.images, 1)?;
         let engine = global.engine()?;
         match &self.output {
             Some(path) => self.to_file(&engine, path)?,
@@ -31,7 +31,9 @@ impl Save {
                     "cowardly refusing to save to a terminal: use the -o flag or redirect standard output",
                 ));
             }
-            None => engine.save(&self.images, &File::from(std::io::stdout().as_fd().try_clone_to_owned()?))?,
+            None => {
+                engine.save(&self.images, &File::from(std::io::stdout().as_fd().try_clone_to_owned()?))?
+            }
         }
         Ok(0)
     }

@@ -15,13 +15,13 @@ pub(crate) struct Stop {
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
     time: Option<i64>,
     /// Containers, by name or ID
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER [CONTAINER...]")]
     containers: Vec<String>,
 }
 
 impl Stop {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("stop", &self.containers, 1)?;
+        at_least(&self.containers, 1)?;
         let engine = global.engine()?;
         // Docker: a negative time waits for ever.
         let time = self.time.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));

@@ -15,7 +15,7 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        exactly("tag", &self.names, 2)?;
+        exactly(&self.names, 2)?;
         let [source, target] = &self.names[..] else { return Err(Failure::silent(1)) };
         global.engine()?.tag(source, target)?;
         Ok(0)

@@ -4,7 +4,7 @@ use super::arguments::{at_least, confirmed, each, filter, label};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use crate::render::list::{Columns, Row};
-use crate::render::{json, units};
+use crate::render::units;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use strata_engine::volume::VolumeSummary;
@@ -34,12 +34,16 @@ pub(crate) enum Volume {
         #[arg(long, value_name = "KEY=VALUE")]
         label: Vec<String>,
         /// Name [default: a random one]
+        #[arg(value_name = "VOLUME")]
         name: Option<String>,
     },
     /// Show details of volumes
     Inspect {
+        /// A Go template, or json
+        #[arg(short, long)]
+        format: Option<String>,
         /// Names
-        #[arg(value_name = "VOLUME")]
+        #[arg(value_name = "VOLUME [VOLUME...]")]
         names: Vec<String>,
     },
     /// Remove volumes with their files
@@ -49,7 +53,7 @@ pub(crate) enum Volume {
         #[arg(short, long)]
         force: bool,
         /// Names
-        #[arg(value_name = "VOLUME")]
+        #[arg(value_name = "VOLUME [VOLUME...]")]
         names: Vec<String>,
     },
     /// Remove unused anonymous volumes
@@ -70,6 +74,7 @@ const COLUMNS: Columns = Columns {
         ("Scope", "SCOPE"),
         ("Mountpoint", "MOUNTPOINT"),
         ("Labels", "LABELS"),
+        ("Links", "LINKS"),
     ],
     default: "table {{.Driver}}\t{{.Name}}",
     context: "volumeContext",
@@ -81,23 +86,22 @@ impl Volume {
             Self::Ls { quiet, filter, format } => list(global, quiet, &filter, format.as_deref()),
             Self::Create { driver, label: labels, name } => {
                 if driver != "local" {
-                    return Err(Failure::new(format!("error looking up volume plugin {driver}: only local exists")));
+                    return Err(Failure::new(format!(
+                        "error looking up volume plugin {driver}: only local exists"
+                    )));
                 }
                 let labels: Vec<_> = labels.iter().map(|text| label(text)).collect();
                 let name = global.engine()?.create_volume(name.as_deref(), &labels)?;
                 emit(&format!("{name}\n"))?;
                 Ok(0)
             }
-            Self::Inspect { names } => {
-                at_least("volume inspect", &names, 1)?;
-                let engine = global.engine()?;
-                let documents: Result<Vec<Value>, Failure> =
-                    names.iter().map(|name| document(&engine.volume(name)?)).collect();
-                emit(&json::array(&documents?).map_err(Failure::new)?)?;
-                Ok(0)
+            Self::Inspect { format, names } => {
+                at_least(&names, 1)?;
+                let engine = global.look()?;
+                super::inspect::show(format.as_deref(), &names, |name| Ok(document(&engine.volume(name)?)))
             }
             Self::Rm { force, names } => {
-                at_least("volume rm", &names, 1)?;
+                at_least(&names, 1)?;
                 let engine = global.engine()?;
                 each(&names, |name| Ok(engine.remove_volume(name, force)?))
             }
@@ -110,13 +114,15 @@ fn list(global: &Global, quiet: bool, filters: &[(String, String)], format: Opti
     let mut rows = Vec::new();
     for volume in global.engine()?.volumes()? {
         if filters.iter().all(|(key, value)| matches(&volume, key, value)) {
-            let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let labels: Vec<String> =
+                volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let fields = [
                 ("Name", volume.name),
                 ("Driver", "local".to_owned()),
                 ("Scope", "local".to_owned()),
                 ("Mountpoint", volume.mountpoint.display().to_string()),
                 ("Labels", labels.join(",")),
+                ("Links", volume.containers.len().to_string()),
             ];
             rows.push(fields.into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Row>());
         }
@@ -139,21 +145,22 @@ fn matches(volume: &VolumeSummary, key: &str, value: &str) -> bool {
 }
 
 /// The document of `volume inspect`.
-pub(super) fn document(volume: &VolumeSummary) -> Result<Value, Failure> {
-    Ok(json!({
+pub(super) fn document(volume: &VolumeSummary) -> Value {
+    json!({
         "CreatedAt": volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "Driver": "local",
-        "Labels": volume.labels,
+        "Labels": (!volume.labels.is_empty()).then_some(&volume.labels),
         "Mountpoint": volume.mountpoint.display().to_string(),
         "Name": volume.name,
         "Options": null,
         "Scope": "local",
-    }))
+    })
 }
 
 fn prune(global: &Global, all: bool, force: bool) -> Outcome {
     let what = if all { "all local volumes" } else { "anonymous local volumes" };
-    if !force && !confirmed(&format!("WARNING! This will remove {what} not used by at least one container."))? {
+    if !force && !confirmed(&format!("WARNING! This will remove {what} not used by at least one container."))?
+    {
         return Ok(0);
     }
     let (names, reclaimed) = global.engine()?.prune_volumes(all)?;

@@ -9,13 +9,13 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct Wait {
     /// Containers, by name or ID
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER [CONTAINER...]")]
     containers: Vec<String>,
 }
 
 impl Wait {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        at_least("wait", &self.containers, 1)?;
+        at_least(&self.containers, 1)?;
         let engine = global.engine()?;
         let mut code = 0;
         for name in &self.containers {

@@ -30,8 +30,11 @@ impl Columns {
         }
         if let Some(body) = format.strip_prefix("table ").or_else(|| format.strip_prefix("table\t")) {
             let template = self.parse(body)?;
-            let headers: Row =
-                self.headers.iter().map(|(field, header)| ((*field).to_owned(), Value::from(*header))).collect();
+            let headers: Row = self
+                .headers
+                .iter()
+                .map(|(field, header)| ((*field).to_owned(), Value::from(*header)))
+                .collect();
             let mut text = self.execute(&template, &Value::Object(headers), Mode::Header)?;
             text.push('\n');
             for row in rows {
@@ -52,13 +55,19 @@ impl Columns {
     fn parse(&self, text: &str) -> Result<Template, Failure> {
         // The shell hands `\t` over as two characters; Docker's formats mean the tab.
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        Template::parse(&text).map_err(|error| Failure::with_code(format!("template parsing error: {error}"), 64))
+        Template::parse(&text)
+            .map_err(|error| Failure::with_code(format!("template parsing error: {error}"), 64))
     }
 
     fn execute(&self, template: &Template, data: &Value, mode: Mode) -> Result<String, Failure> {
-        template
-            .execute(data, mode)
-            .map_err(|error| Failure::with_code(format!("{error} in type *formatter.{}", self.context), 1))
+        template.execute(data, mode).map_err(|error| {
+            let place = if error.is_unknown_field() {
+                format!(" in type *formatter.{}", self.context)
+            } else {
+                String::new()
+            };
+            Failure::with_code(format!("template parsing error: {error}{place}"), 1)
+        })
     }
 }
 

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn columns_are_ten_wide_and_three_apart() {
-        let text = lay_out_text("TYPE\tTOTAL\tRECLAIMABLE\nImages\t12\t946.2MB (100%)\nLocal Volumes\t0\t0B\n");
+        let text =
+            lay_out_text("TYPE\tTOTAL\tRECLAIMABLE\nImages\t12\t946.2MB (100%)\nLocal Volumes\t0\t0B\n");
         assert_eq!(
             text,
             "TYPE            TOTAL     RECLAIMABLE\nImages          12        946.2MB (100%)\nLocal Volumes   0         0B\n"

@@ -26,6 +26,11 @@ pub(crate) enum Mode {
 pub(crate) struct TemplateError(String);
 
 impl TemplateError {
+    /// Whether a list's row has no such field.
+    pub(crate) fn is_unknown_field(&self) -> bool {
+        self.0.contains(": can't evaluate field ")
+    }
+
     fn at_line(line: usize, what: impl std::fmt::Display) -> Self {
         Self(format!("template: :{line}: {what}"))
     }

@@ -88,8 +88,14 @@ mod tests {
 
     #[test]
     fn sizes_have_significant_digits_and_no_trailing_zeros() {
-        let cases =
-            [(0, "0B"), (164, "164B"), (1000, "1kB"), (11_200_000, "11.2MB"), (946_200_000, "946.2MB"), (1_008_819_014, "1.009GB")];
+        let cases = [
+            (0, "0B"),
+            (164, "164B"),
+            (1000, "1kB"),
+            (11_200_000, "11.2MB"),
+            (946_200_000, "946.2MB"),
+            (1_008_819_014, "1.009GB"),
+        ];
         for (bytes, text) in cases {
             assert_eq!(size(bytes), text);
         }

@@ -45,7 +45,8 @@ impl<'a> Excerpt<'a> {
             let marker = if (first..=last).contains(&number) { ">>>" } else { "   " };
             out.push_str(&format!("{number:>4} | {marker} {line}\n"));
             if number == first && first == last && column > 0 {
-                let length = text.get(span.start..span.end).map_or(1, |words| words.trim_end().chars().count().max(1));
+                let length =
+                    text.get(span.start..span.end).map_or(1, |words| words.trim_end().chars().count().max(1));
                 out.push_str(&format!("     |     {}{}\n", " ".repeat(column - 1), "^".repeat(length)));
             }
         }

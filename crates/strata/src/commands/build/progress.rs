@@ -29,10 +29,9 @@ impl Mode {
             "tty" => Ok(Self::Terminal),
             "classic" => Ok(Self::Classic),
             "quiet" | "none" => Ok(Self::Quiet),
-            other => Err(Failure::flag(
-                "build",
-                format!("invalid progress mode {other:?}: use auto, tty, plain, classic or quiet"),
-            )),
+            other => Err(Failure::flag(format!(
+                "invalid progress mode {other:?}: use auto, tty, plain, classic or quiet"
+            ))),
         }
     }
 }

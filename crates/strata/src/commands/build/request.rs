@@ -26,7 +26,7 @@ pub(super) struct Request {
 }
 
 fn bad(message: impl std::fmt::Display) -> Failure {
-    Failure::flag("build", message)
+    Failure::flag(message)
 }
 
 fn unprepared(message: impl std::fmt::Display) -> Failure {
@@ -38,16 +38,22 @@ impl Build {
         let context = &self.context[0];
         let (dockerfile, path, source) = if context == "-" {
             if self.file.is_some() {
-                return Err(unprepared("with the Dockerfile on standard input (-), -f cannot name another one"));
+                return Err(unprepared(
+                    "with the Dockerfile on standard input (-), -f cannot name another one",
+                ));
             }
             let text = stdin()?;
             if text.get(257..262).is_some_and(|magic| magic == b"ustar") || text.starts_with(&[0x1f, 0x8b]) {
-                return Err(unprepared("a tar as context is not supported yet: unpack it and name the directory"));
+                return Err(unprepared(
+                    "a tar as context is not supported yet: unpack it and name the directory",
+                ));
             }
             (Dockerfile { name: "Dockerfile".to_owned(), text: utf8(text)? }, None, ContextSource::Empty)
         } else {
             if context.contains("://") || context.starts_with("git@") {
-                return Err(unprepared(format!("context {context}: remote contexts are not supported yet; clone it first")));
+                return Err(unprepared(format!(
+                    "context {context}: remote contexts are not supported yet; clone it first"
+                )));
             }
             let directory = PathBuf::from(context);
             if !directory.exists() {
@@ -79,7 +85,11 @@ impl Build {
                     "default" | "bridge" => Network::Default,
                     "host" => Network::Host,
                     "none" => Network::None,
-                    other => return Err(bad(format!("network mode {other:?} not supported: use default, host or none"))),
+                    other => {
+                        return Err(bad(format!(
+                            "network mode {other:?} not supported: use default, host or none"
+                        )));
+                    }
                 },
                 jobs: match mode {
                     // Classic output tells one step after the other.
@@ -113,9 +123,10 @@ impl Build {
         };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let text = fs_err::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                unprepared(format!("failed to read dockerfile: open {}: no such file or directory", path.display()))
-            }
+            std::io::ErrorKind::NotFound => unprepared(format!(
+                "failed to read dockerfile: open {}: no such file or directory",
+                path.display()
+            )),
             _ => unprepared(format!("failed to read dockerfile: {error}")),
         })?;
         Ok((Dockerfile { name, text: utf8(text)? }, Some(path)))
@@ -150,12 +161,15 @@ impl Build {
     fn named_contexts(&self) -> Result<(BTreeMap<String, NamedContext>, BTreeMap<String, PathBuf>), Failure> {
         let (mut named, mut directories) = (BTreeMap::new(), BTreeMap::new());
         for text in &self.build_context {
-            let (name, value) =
-                text.split_once('=').ok_or_else(|| bad(format!("invalid context value: {text}, expected key=value")))?;
+            let (name, value) = text
+                .split_once('=')
+                .ok_or_else(|| bad(format!("invalid context value: {text}, expected key=value")))?;
             if let Some(image) = value.strip_prefix("docker-image://") {
                 named.insert(name.to_owned(), NamedContext::Image(reference(image)?));
             } else if value.contains("://") {
-                return Err(bad(format!("build context {name}: {value} is not supported yet: use a directory or docker-image://")));
+                return Err(bad(format!(
+                    "build context {name}: {value} is not supported yet: use a directory or docker-image://"
+                )));
             } else {
                 named.insert(name.to_owned(), NamedContext::Files);
                 directories.insert(name.to_owned(), PathBuf::from(value));
@@ -172,7 +186,9 @@ fn reference(text: &str) -> Result<Reference, Failure> {
 fn stdin() -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     if std::io::stdin().is_terminal() {
-        return Err(unprepared("the Dockerfile comes from standard input, but that is a terminal: redirect it"));
+        return Err(unprepared(
+            "the Dockerfile comes from standard input, but that is a terminal: redirect it",
+        ));
     }
     std::io::stdin().lock().read_to_end(&mut text)?;
     Ok(text)
@@ -180,7 +196,11 @@ fn stdin() -> Result<Vec<u8>, Failure> {
 
 fn utf8(bytes: Vec<u8>) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         unprepared(format!("failed to read dockerfile: line {line} is not UTF-8"))
     })
 }
@@ -189,7 +209,9 @@ fn utf8(bytes: Vec<u8>) -> Result<String, Failure> {
 fn secret(text: &str) -> Result<Secret, Failure> {
     let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
     for field in text.split(',') {
-        let (key, value) = field.split_once('=').ok_or_else(|| bad(format!("invalid field '{field}' must be a key=value pair")))?;
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| bad(format!("invalid field '{field}' must be a key=value pair")))?;
         match key.to_lowercase().as_str() {
             "id" => id = Some(value.to_owned()),
             "src" | "source" => file = Some(value.to_owned()),
@@ -206,7 +228,8 @@ fn secret(text: &str) -> Result<Secret, Failure> {
     let source = match (file, variable) {
         (Some(path), _) => SecretSource::File(path.into()),
         (None, Some(name)) => SecretSource::Value(
-            from_environment(&name).ok_or_else(|| bad(format!("secret {id}: environment variable {name} is not set")))?,
+            from_environment(&name)
+                .ok_or_else(|| bad(format!("secret {id}: environment variable {name} is not set")))?,
         ),
         (None, None) => match from_environment(&id) {
             Some(value) if kind.as_deref() != Some("file") => SecretSource::Value(value),

@@ -62,7 +62,8 @@ impl Terminal {
         let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
         let width = size.map_or(80, |size| usize::from(size.ws_col).max(20));
         let room = size.map_or(24, |size| usize::from(size.ws_row).max(8)) - 2;
-        let ended = self.rows.iter().filter(|row| !matches!(row.state, State::Waiting | State::Running(_))).count();
+        let ended =
+            self.rows.iter().filter(|row| !matches!(row.state, State::Waiting | State::Running(_))).count();
         let seconds = self.began.elapsed().as_secs_f64();
         let mut lines = vec![format!("[+] Building {seconds:.1}s ({ended}/{})", self.rows.len())];
         for row in self.rows.iter().filter(|row| last || !matches!(row.state, State::Waiting)) {
@@ -101,8 +102,13 @@ impl Row {
         let gap = width.saturating_sub(left.chars().count() + time.len());
         let mut lines = vec![format!("{colour}{left}{}{time}\x1b[0m", " ".repeat(gap))];
         if matches!(self.state, State::Running(_)) {
-            lines.extend(self.reason.iter().map(|reason| cut(&format!(" => => not cached: {reason}"), width)));
-            lines.extend(self.tail.iter().map(|line| format!("\x1b[2m{}\x1b[0m", cut(&format!(" => => # {line}"), width))));
+            lines
+                .extend(self.reason.iter().map(|reason| cut(&format!(" => => not cached: {reason}"), width)));
+            lines.extend(
+                self.tail
+                    .iter()
+                    .map(|line| format!("\x1b[2m{}\x1b[0m", cut(&format!(" => => # {line}"), width))),
+            );
         }
         lines
     }

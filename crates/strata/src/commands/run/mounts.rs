@@ -35,7 +35,11 @@ pub(super) fn volume(text: &str) -> Result<MountRequest, String> {
 }
 
 fn volume_source(source: &str) -> Result<MountSource, String> {
-    if source.starts_with('/') || source.starts_with("./") || source.starts_with("../") || matches!(source, "." | "..") {
+    if source.starts_with('/')
+        || source.starts_with("./")
+        || source.starts_with("../")
+        || matches!(source, "." | "..")
+    {
         let path = std::path::absolute(source).map_err(|error| format!("{source}: {error}"))?;
         return Ok(MountSource::Bind { path, create: true });
     }
@@ -71,7 +75,11 @@ pub(super) fn mount(text: &str) -> Result<MountRequest, String> {
             Some("false" | "0") => Ok(false),
             Some(other) => Err(format!("invalid value for {key}: {other}")),
         };
-        let value_of = || value.map(str::to_owned).ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"));
+        let value_of = || {
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))
+        };
         match key.to_lowercase().as_str() {
             "type" => kind = value_of()?,
             "source" | "src" => source = Some(value_of()?),
@@ -88,15 +96,23 @@ pub(super) fn mount(text: &str) -> Result<MountRequest, String> {
     let source = match (kind.as_str(), source) {
         ("bind", Some(path)) => {
             if !path.starts_with('/') {
-                return Err(format!("invalid mount config for type \"bind\": invalid mount path: '{path}' mount path must be absolute"));
+                return Err(format!(
+                    "invalid mount config for type \"bind\": invalid mount path: '{path}' mount path must be absolute"
+                ));
             }
             MountSource::Bind { path: path.into(), create: false }
         }
-        ("bind", None) => return Err("invalid mount config for type \"bind\": field Source must not be empty".to_owned()),
+        ("bind", None) => {
+            return Err("invalid mount config for type \"bind\": field Source must not be empty".to_owned());
+        }
         ("volume", Some(name)) => volume_source(&name)?,
         ("volume", None) => MountSource::Anonymous,
         ("tmpfs", None) => MountSource::Tmpfs(tmpfs.join(",")),
-        ("tmpfs", Some(_)) => return Err("invalid mount config for type \"tmpfs\": field Source must not be specified".to_owned()),
+        ("tmpfs", Some(_)) => {
+            return Err(
+                "invalid mount config for type \"tmpfs\": field Source must not be specified".to_owned()
+            );
+        }
         (other, _) => return Err(format!("mount type unknown: \"{other}\"")),
     };
     Ok(MountRequest { source, target, read_only, no_copy })

@@ -10,9 +10,20 @@ const MAX_DEPTH: usize = 1000;
 
 type Defined = BTreeMap<String, Vec<Node>>;
 
-pub(super) fn run(root: &[Node], defined: &Defined, data: &Value, mode: Mode) -> Result<String, TemplateError> {
-    let mut state =
-        State { defined, mode, out: String::new(), variables: vec![(String::new(), data.clone())], depth: 0, line: 1 };
+pub(super) fn run(
+    root: &[Node],
+    defined: &Defined,
+    data: &Value,
+    mode: Mode,
+) -> Result<String, TemplateError> {
+    let mut state = State {
+        defined,
+        mode,
+        out: String::new(),
+        variables: vec![(String::new(), data.clone())],
+        depth: 0,
+        line: 1,
+    };
     state.list(root, data)?;
     Ok(state.out)
 }
@@ -72,8 +83,11 @@ impl State<'_> {
                 self.line = *line;
                 let scope = self.variables.len();
                 let subject = self.pipeline(subject, dot)?;
-                let flow =
-                    if value::truth(&subject) { self.list(then, &subject) } else { self.list(otherwise, dot) };
+                let flow = if value::truth(&subject) {
+                    self.list(then, &subject)
+                } else {
+                    self.list(otherwise, dot)
+                };
                 self.variables.truncate(scope);
                 return flow;
             }
@@ -101,7 +115,9 @@ impl State<'_> {
         let scope = self.variables.len();
         let bare = Pipeline { variables: Vec::new(), ..subject.clone() };
         let entries: Vec<(Value, Value)> = match self.pipeline(&bare, dot)? {
-            Value::Array(items) => items.into_iter().enumerate().map(|(i, item)| (Value::from(i), item)).collect(),
+            Value::Array(items) => {
+                items.into_iter().enumerate().map(|(i, item)| (Value::from(i), item)).collect()
+            }
             Value::Object(fields) => {
                 let sorted: BTreeMap<String, Value> = fields.into_iter().collect();
                 sorted.into_iter().map(|(key, item)| (Value::from(key), item)).collect()
@@ -110,7 +126,11 @@ impl State<'_> {
                 (0..number.as_u64().unwrap_or(0)).map(|n| (Value::from(n), Value::from(n))).collect()
             }
             Value::Null => Vec::new(),
-            other => return Err(self.failed(&subject.text, format!("range can't iterate over {}", value::print(&other)))),
+            other => {
+                return Err(
+                    self.failed(&subject.text, format!("range can't iterate over {}", value::print(&other)))
+                );
+            }
         };
         if entries.is_empty() {
             return self.list(otherwise, dot);
@@ -133,14 +153,20 @@ impl State<'_> {
         Ok(Flow::Next)
     }
 
-    fn call_template(&mut self, name: &str, argument: Option<&Pipeline>, dot: &Value) -> Result<(), TemplateError> {
+    fn call_template(
+        &mut self,
+        name: &str,
+        argument: Option<&Pipeline>,
+        dot: &Value,
+    ) -> Result<(), TemplateError> {
         let Some(body) = self.defined.get(name) else {
             return Err(self.failed(name, format!("template {name:?} not defined")));
         };
         if self.depth == MAX_DEPTH {
             return Err(self.failed(name, "exceeded maximum template depth"));
         }
-        let argument = argument.map(|pipeline| self.pipeline(pipeline, dot)).transpose()?.unwrap_or(Value::Null);
+        let argument =
+            argument.map(|pipeline| self.pipeline(pipeline, dot)).transpose()?.unwrap_or(Value::Null);
         let outer = std::mem::replace(&mut self.variables, vec![(String::new(), argument.clone())]);
         self.depth += 1;
         let outcome = self.list(body, &argument);
@@ -228,8 +254,14 @@ impl State<'_> {
         let key = self.operand(argument, dot, text)?;
         match (receiver, &key) {
             (Operand::Field(path), Value::String(key)) if path.last().is_some_and(|name| name == "Label") => {
+                if self.mode == Mode::Header {
+                    // As Docker names the column: the part after the last dot, separators as blanks.
+                    let name = key.rsplit('.').next().unwrap_or(key);
+                    return Ok(Value::from(name.replace(['-', '_'], " ")));
+                }
                 let labels = dot.get("Labels").and_then(Value::as_str).unwrap_or_default();
-                let found = labels.split(',').find_map(|label| label.split_once('=').filter(|(name, _)| name == key));
+                let found =
+                    labels.split(',').find_map(|label| label.split_once('=').filter(|(name, _)| name == key));
                 Ok(Value::from(found.map(|(_, value)| value).unwrap_or_default()))
             }
             _ => Err(self.failed(text, "is not a method but has arguments")),
@@ -279,7 +311,11 @@ impl State<'_> {
                 Value::Null => {
                     return Err(self.failed(text, format!("nil pointer evaluating interface {{}}.{name}")));
                 }
-                _ => return Err(self.failed(text, format!("can't evaluate field {name} in type interface {{}}"))),
+                _ => {
+                    return Err(
+                        self.failed(text, format!("can't evaluate field {name} in type interface {{}}"))
+                    );
+                }
             };
         }
         Ok(value.clone())
@@ -294,14 +330,17 @@ impl State<'_> {
 fn printed(pipeline: &Pipeline, result: &Value) -> String {
     let name = match (&pipeline.commands[..], result) {
         ([Command { operands }], Value::Null) => match &operands[..] {
-            [Operand::Field(path) | Operand::Variable(_, path) | Operand::Parenthesis(_, path)] => path.last(),
+            [Operand::Field(path) | Operand::Variable(_, path) | Operand::Parenthesis(_, path)] => {
+                path.last()
+            }
             _ => None,
         },
         _ => None,
     };
     match name.map(String::as_str) {
         Some(
-            "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell" | "RepoTags" | "RepoDigests" | "Layers" | "Mounts",
+            "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell" | "RepoTags" | "RepoDigests" | "Layers"
+            | "Mounts",
         ) => "[]".to_owned(),
         Some("Labels" | "Volumes" | "ExposedPorts" | "Ports" | "Networks") => "map[]".to_owned(),
         _ => value::print(result),

@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 
 const DOCKER: [&str; 8] = ["json", "split", "join", "title", "lower", "upper", "pad", "truncate"];
 const GO: [&str; 17] = [
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print", "println", "printf",
-    "html", "js",
+    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print", "println",
+    "printf", "html", "js",
 ];
 
 pub(super) fn exists(name: &str) -> bool {
@@ -41,7 +41,9 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
         "println" => Ok(Value::from(arguments.iter().map(value::print).collect::<Vec<_>>().join(" ") + "\n")),
         "printf" => printf(arguments),
         "html" => Ok(Value::from(html(&print(arguments)))),
-        "js" => Ok(Value::from(print(arguments).replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\""))),
+        "js" => {
+            Ok(Value::from(print(arguments).replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"")))
+        }
         "urlquery" => Ok(Value::from(url_query(&print(arguments)))),
         other => Err(format!("{other} cannot be called here")),
     }
@@ -83,7 +85,9 @@ fn join(arguments: &[Value]) -> Result<Value, String> {
     let (list, separator) = exactly_two(arguments)?;
     match list {
         Value::Null => Ok(Value::from("")),
-        Value::Array(items) => Ok(Value::from(items.iter().map(text).collect::<Vec<_>>().join(&text(separator)))),
+        Value::Array(items) => {
+            Ok(Value::from(items.iter().map(text).collect::<Vec<_>>().join(&text(separator))))
+        }
         other => Err(format!("wrong type for value; expected []string; got {}", value::print(other))),
     }
 }
@@ -181,14 +185,19 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
     let mut value = first.clone();
     for key in keys {
         value = match (&value, key) {
-            (Value::Object(fields), Value::String(key)) => fields.get(key).cloned().unwrap_or_else(|| Value::from("")),
+            (Value::Object(fields), Value::String(key)) => {
+                fields.get(key).cloned().unwrap_or_else(|| Value::from(""))
+            }
             (Value::Array(items), key) => {
                 let at = whole(key)?;
                 items.get(at).cloned().ok_or_else(|| format!("index out of range: {at}"))?
             }
             (Value::String(text), key) => {
                 let at = whole(key)?;
-                text.as_bytes().get(at).map(|byte| Value::from(*byte)).ok_or_else(|| format!("index out of range: {at}"))?
+                text.as_bytes()
+                    .get(at)
+                    .map(|byte| Value::from(*byte))
+                    .ok_or_else(|| format!("index out of range: {at}"))?
             }
             (Value::Null, _) => return Err("index of untyped nil".to_owned()),
             (other, _) => return Err(format!("can't index item of type {}", value::print(other))),
@@ -259,12 +268,14 @@ fn printf(arguments: &[Value]) -> Result<Value, String> {
             }
         }
         while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-            verb.width = verb.width.saturating_mul(10).saturating_add(digit as usize - '0' as usize).min(10_000);
+            verb.width =
+                verb.width.saturating_mul(10).saturating_add(digit as usize - '0' as usize).min(10_000);
         }
         if chars.next_if_eq(&'.').is_some() {
             let mut precision = 0usize;
             while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                precision = precision.saturating_mul(10).saturating_add(digit as usize - '0' as usize).min(10_000);
+                precision =
+                    precision.saturating_mul(10).saturating_add(digit as usize - '0' as usize).min(10_000);
             }
             verb.precision = Some(precision);
         }
@@ -306,22 +317,30 @@ impl Verb {
             ('s', Value::Array(_) | Value::Object(_)) => value::print(argument),
             ('q', Value::String(text)) => value::quote(text),
             ('q', Value::Array(items)) => {
-                format!("[{}]", items.iter().map(|item| value::quote(&value::print(item))).collect::<Vec<_>>().join(" "))
+                format!(
+                    "[{}]",
+                    items.iter().map(|item| value::quote(&value::print(item))).collect::<Vec<_>>().join(" ")
+                )
             }
             ('t', Value::Bool(value)) => value.to_string(),
             ('d', Value::Number(number)) => match number.as_i64() {
                 Some(value) if self.plus && value >= 0 => format!("+{value}"),
                 _ => number.to_string(),
             },
-            ('x' | 'X', Value::Number(number)) => number.as_i64().map(|value| format!("{value:x}")).unwrap_or_default(),
+            ('x' | 'X', Value::Number(number)) => {
+                number.as_i64().map(|value| format!("{value:x}")).unwrap_or_default()
+            }
             ('x' | 'X', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
             ('f' | 'F', Value::Number(number)) => {
                 format!("{:.*}", self.precision.unwrap_or(6), number.as_f64().unwrap_or_default())
             }
             ('g' | 'e', Value::Number(number)) => value::float(number.as_f64().unwrap_or_default()),
-            ('c', Value::Number(number)) => {
-                number.as_u64().and_then(|n| u32::try_from(n).ok()).and_then(char::from_u32).map(String::from).unwrap_or_default()
-            }
+            ('c', Value::Number(number)) => number
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .and_then(char::from_u32)
+                .map(String::from)
+                .unwrap_or_default(),
             (letter, other) => format!("%!{letter}({})", value::print(other)),
         };
         let body = if letter == 'X' { body.to_uppercase() } else { body };
@@ -342,13 +361,19 @@ impl Verb {
 }
 
 fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;")
 }
 
 fn url_query(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             b' ' => "+".to_owned(),
             byte => format!("%{byte:02X}"),
         })

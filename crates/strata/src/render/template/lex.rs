@@ -82,12 +82,17 @@ fn action_end(text: &str, line: usize) -> Result<(&str, &str), TemplateError> {
             (None, b'"' | b'`' | b'\'') if !comment => quote = Some(bytes[index]),
             (Some(b'"' | b'\''), b'\\') => index += 1,
             (Some(open), byte) if open == byte => quote = None,
-            (None, b'}') if bytes.get(index + 1) == Some(&b'}') => return Ok((&text[..index], &text[index + 2..])),
+            (None, b'}') if bytes.get(index + 1) == Some(&b'}') => {
+                return Ok((&text[..index], &text[index + 2..]));
+            }
             _ => {}
         }
         index += 1;
     }
-    Err(TemplateError::at_line(line, if quote.is_some() { "unterminated quoted string" } else { "unclosed action" }))
+    Err(TemplateError::at_line(
+        line,
+        if quote.is_some() { "unterminated quoted string" } else { "unclosed action" },
+    ))
 }
 
 fn tokens(text: &str, line: usize) -> Result<Vec<Token>, TemplateError> {
@@ -104,19 +109,27 @@ fn tokens(text: &str, line: usize) -> Result<Vec<Token>, TemplateError> {
             '=' => (Token::Assign, 1),
             '"' => quoted(rest, line)?,
             '`' => {
-                let end = rest[1..].find('`').ok_or_else(|| TemplateError::at_line(line, "unterminated raw quoted string"))?;
+                let end = rest[1..]
+                    .find('`')
+                    .ok_or_else(|| TemplateError::at_line(line, "unterminated raw quoted string"))?;
                 (Token::Text(rest[1..=end].to_owned()), end + 2)
             }
             '\'' => character(rest, line)?,
             '.' => {
                 let name = word(&rest[1..]);
-                if name.is_empty() { (Token::Dot, 1) } else { (Token::Field(name.to_owned()), 1 + name.len()) }
+                if name.is_empty() {
+                    (Token::Dot, 1)
+                } else {
+                    (Token::Field(name.to_owned()), 1 + name.len())
+                }
             }
             '$' => {
                 let name = word(&rest[1..]);
                 (Token::Variable(name.to_owned()), 1 + name.len())
             }
-            c if c.is_ascii_digit() || ((c == '-' || c == '+') && rest[1..].starts_with(|c: char| c.is_ascii_digit())) => {
+            c if c.is_ascii_digit()
+                || ((c == '-' || c == '+') && rest[1..].starts_with(|c: char| c.is_ascii_digit())) =>
+            {
                 number(rest, line)?
             }
             c if c == '_' || c.is_alphabetic() => {
@@ -138,7 +151,8 @@ fn word(text: &str) -> &str {
 
 fn number(text: &str, line: usize) -> Result<(Token, usize), TemplateError> {
     let sign = usize::from(text.starts_with(['-', '+']));
-    let end = text[sign..].find(|c: char| !c.is_ascii_alphanumeric() && c != '.').map_or(text.len(), |n| n + sign);
+    let end =
+        text[sign..].find(|c: char| !c.is_ascii_alphanumeric() && c != '.').map_or(text.len(), |n| n + sign);
     let digits = &text[..end];
     let bad = || TemplateError::at_line(line, format!("bad number syntax: {digits:?}"));
     if let Some(hex) = digits[sign..].strip_prefix("0x") {

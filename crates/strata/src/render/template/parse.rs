@@ -11,11 +11,30 @@ pub(super) enum Node {
     Text(String),
     /// `{{pipeline}}`; a declaration prints nothing.
     Print(Pipeline, usize),
-    If { condition: Pipeline, then: Vec<Node>, otherwise: Vec<Node>, line: usize },
-    With { subject: Pipeline, then: Vec<Node>, otherwise: Vec<Node>, line: usize },
-    Range { subject: Pipeline, body: Vec<Node>, otherwise: Vec<Node>, line: usize },
+    If {
+        condition: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+        line: usize,
+    },
+    With {
+        subject: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+        line: usize,
+    },
+    Range {
+        subject: Pipeline,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+        line: usize,
+    },
     /// `{{template "name" pipeline}}`, and `block` after its definition.
-    Template { name: String, argument: Option<Pipeline>, line: usize },
+    Template {
+        name: String,
+        argument: Option<Pipeline>,
+        line: usize,
+    },
     Break,
     Continue,
 }
@@ -153,7 +172,9 @@ impl Parser {
     fn body(&mut self, keyword: &str) -> Result<Vec<Node>, TemplateError> {
         match self.list()? {
             (nodes, End::End) => Ok(nodes),
-            (_, End::Else(_)) => Err(TemplateError::at_line(self.line, format!("unexpected {{{{else}}}} in {keyword}"))),
+            (_, End::Else(_)) => {
+                Err(TemplateError::at_line(self.line, format!("unexpected {{{{else}}}} in {keyword}")))
+            }
             (_, End::Input) => Err(TemplateError::at_line(self.line, "unexpected EOF")),
         }
     }
@@ -181,7 +202,9 @@ impl Parser {
         match cursor.peek() {
             None => Ok(pipeline),
             Some(Token::Close) => Err(TemplateError::at_line(self.line, "unexpected right paren")),
-            Some(token) => Err(TemplateError::at_line(self.line, format!("unexpected {} in {context}", show(token)))),
+            Some(token) => {
+                Err(TemplateError::at_line(self.line, format!("unexpected {} in {context}", show(token))))
+            }
         }
     }
 }

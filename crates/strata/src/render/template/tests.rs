@@ -36,7 +36,10 @@ fn templates_of_the_seeds_and_of_users() {
         ("{{.Id | printf \"%.12s\"}}", "sha256:9b625"),
         ("{{index .Config.Labels \"a.b\"}}", "c"),
         ("{{(index (index .Ports \"80/tcp\") 0).HostPort}}", "8080"),
-        ("{{range $p,$c := .Ports}}{{$p}}{{with $c}}->{{(index . 0).HostPort}}{{end}} {{end}}", "443/tcp 80/tcp->8080 "),
+        (
+            "{{range $p,$c := .Ports}}{{$p}}{{with $c}}->{{(index . 0).HostPort}}{{end}} {{end}}",
+            "443/tcp 80/tcp->8080 ",
+        ),
         ("{{.RootFS}}", "{layers [sha256:a sha256:b]}"),
         ("{{.Config.Labels}}", "map[a.b:c x:y]"),
         ("{{.Config.Entrypoint}} {{.Config.Volumes}} {{json .Config.Volumes}}", "[] map[] null"),
@@ -64,17 +67,26 @@ fn templates_of_the_seeds_and_of_users() {
 fn errors_are_gos_sentences() {
     let cases = [
         ("{{.Bad}}", "template: :1: executing \"\" at <.Bad>: map has no entry for key \"Bad\""),
-        ("{{.State.Health.Status}}", "template: :1: executing \"\" at <.State.Health.Status>: nil pointer evaluating interface {}.Status"),
+        (
+            "{{.State.Health.Status}}",
+            "template: :1: executing \"\" at <.State.Health.Status>: nil pointer evaluating interface {}.Status",
+        ),
         ("{{.Id", "template: :1: unclosed action"),
         ("{{if .Id}}x", "template: :1: unexpected EOF"),
         ("{{nope .Id}}", "template: :1: function \"nope\" not defined"),
         ("{{end}}", "template: :1: unexpected {{end}}"),
         ("a\n{{\"x}}", "template: :2: unterminated quoted string"),
-        ("{{index .RepoTags 9}}", "template: :1: executing \"\" at <index .RepoTags 9>: error calling index: index out of range: 9"),
+        (
+            "{{index .RepoTags 9}}",
+            "template: :1: executing \"\" at <index .RepoTags 9>: error calling index: index out of range: 9",
+        ),
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("{{break}}", "template: :1: {{break}} outside {{range}}"),
         ("{{template \"t\"}}", "template: :1: executing \"\" at <t>: template \"t\" not defined"),
-        ("{{define \"t\"}}{{template \"t\"}}{{end}}{{template \"t\"}}", "template: :1: executing \"\" at <t>: exceeded maximum template depth"),
+        (
+            "{{define \"t\"}}{{template \"t\"}}{{end}}{{template \"t\"}}",
+            "template: :1: executing \"\" at <t>: exceeded maximum template depth",
+        ),
     ];
     for (template, expected) in cases {
         assert_eq!(render(template), Err(expected.to_owned()), "{template}");
