@@ -92,7 +92,11 @@ impl Df {
             SUMMARY.render(self.format.as_deref(), &summary(&usage))?
         };
         if self.disk {
-            text.push_str(&format!("\nOn disk: {} ({} bytes)\n", units::size(usage.physical), usage.physical));
+            text.push_str(&format!(
+                "\nOn disk: {} ({} bytes)\n",
+                units::size(usage.physical),
+                usage.physical
+            ));
         }
         emit(&text)?;
         Ok(0)

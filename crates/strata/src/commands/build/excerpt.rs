@@ -17,9 +17,7 @@ impl<'a> Excerpt<'a> {
     /// `None` when the error is not about a place in the Dockerfile.
     pub(super) fn of(error: &EngineError, dockerfile: &'a Dockerfile) -> Option<Self> {
         match error {
-            EngineError::Parse(error) => {
-                Some(Self { dockerfile, spans: vec![error.span] })
-            }
+            EngineError::Parse(error) => Some(Self { dockerfile, spans: vec![error.span] }),
             EngineError::Build(error) if !error.spans.is_empty() => {
                 Some(Self { dockerfile, spans: error.spans.clone() })
             }

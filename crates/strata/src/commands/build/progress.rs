@@ -7,7 +7,7 @@ use super::terminal::Terminal;
 use crate::failure::Failure;
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use strata_engine::build::{BuildReport, BuildRequest, Event, EventSink, StepId, StepInfo};
 use strata_engine::{Engine, EngineError};
@@ -49,6 +49,7 @@ pub(super) trait Style: Send {
     fn failed(&mut self, step: &StepInfo, time: Duration);
     fn warning(&mut self, message: &str, line: Option<usize>);
     fn finished(&mut self, report: &BuildReport);
+    /// Time has passed: running steps show it.
     fn tick(&mut self) {}
     fn close(&mut self) {}
 }
@@ -72,7 +73,7 @@ impl Style for Quiet {
 pub(super) struct Progress {
     mode: Mode,
     text: String,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -93,7 +94,12 @@ impl Progress {
             Mode::Quiet => Box::new(Quiet),
         };
         let state = State { style, steps: HashMap::new(), outputs: HashMap::new(), failed: None };
-        Self { mode, text: dockerfile.text.clone(), state: Mutex::new(state) }
+        let state = Arc::new(Mutex::new(state));
+        if mode == Mode::Terminal {
+            let state = Arc::downgrade(&state);
+            std::thread::spawn(move || tick(&state));
+        }
+        Self { mode, text: dockerfile.text.clone(), state }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -125,6 +131,15 @@ impl Progress {
         }
         text.push_str("------\n");
         Some(text)
+    }
+}
+
+/// Lets the display go on while no event comes, until the build is over.
+fn tick(state: &Weak<Mutex<State>>) {
+    while let Some(state) = state.upgrade() {
+        state.lock().unwrap_or_else(PoisonError::into_inner).style.tick();
+        drop(state);
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub(super) dockerfile: Dockerfile,
 }
 
+type NamedContexts = BTreeMap<String, NamedContext>;
+
 fn bad(message: impl std::fmt::Display) -> Failure {
     Failure::flag(message)
 }
@@ -158,7 +160,8 @@ impl Build {
         }
     }
 
-    fn named_contexts(&self) -> Result<(BTreeMap<String, NamedContext>, BTreeMap<String, PathBuf>), Failure> {
+    /// What each name means, and where the directories are.
+    fn named_contexts(&self) -> Result<(NamedContexts, BTreeMap<String, PathBuf>), Failure> {
         let (mut named, mut directories) = (BTreeMap::new(), BTreeMap::new());
         for text in &self.build_context {
             let (name, value) = text

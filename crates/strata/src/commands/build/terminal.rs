@@ -35,11 +35,12 @@ pub(super) struct Terminal {
     /// Lines on the screen that the next frame replaces.
     height: usize,
     warnings: Vec<String>,
+    closed: bool,
 }
 
 impl Terminal {
     pub(super) fn new(began: Instant) -> Self {
-        Self { began, drawn: began, rows: Vec::new(), height: 0, warnings: Vec::new() }
+        Self { began, drawn: began, rows: Vec::new(), height: 0, warnings: Vec::new(), closed: false }
     }
 
     fn row(&mut self, step: &StepInfo) -> Option<&mut Row> {
@@ -59,7 +60,8 @@ impl Terminal {
             return;
         }
         self.drawn = Instant::now();
-        let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok();
+        // A terminal that does not know its size says 0.
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok().filter(|size| size.ws_col > 0);
         let width = size.map_or(80, |size| usize::from(size.ws_col).max(20));
         let room = size.map_or(24, |size| usize::from(size.ws_row).max(8)) - 2;
         let ended =
@@ -180,6 +182,7 @@ impl Style for Terminal {
 
     fn finished(&mut self, report: &BuildReport) {
         self.draw(true);
+        self.closed = true;
         let mut out = std::io::stderr().lock();
         let _ = writeln!(out, " => image {}", report.id);
         for tag in &report.tags {
@@ -189,10 +192,13 @@ impl Style for Terminal {
     }
 
     fn tick(&mut self) {
-        self.draw(false);
+        if !self.closed {
+            self.draw(false);
+        }
     }
 
     fn close(&mut self) {
+        self.closed = true;
         if self.height > 0 {
             self.draw(true);
             self.height = 0;

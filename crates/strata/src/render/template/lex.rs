@@ -43,7 +43,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
             None => (rest, None),
             Some((before, after)) => (before, Some(after)),
         };
-        let trims_before = after.is_some_and(|after| starts_with_trim(after));
+        let trims_before = after.is_some_and(starts_with_trim);
         let mut literal = if trim_start { before.trim_start() } else { before };
         if trims_before {
             literal = literal.trim_end();
