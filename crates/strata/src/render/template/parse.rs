@@ -85,14 +85,15 @@ pub(super) fn parse(pieces: Vec<Piece>) -> Result<Parsed, TemplateError> {
     match end {
         End::Input => Ok(Parsed { root, defined: parser.defined }),
         End::Else(_) => Err(TemplateError::at_line(parser.line, "unexpected {{else}}")),
-        End::End => Err(TemplateError::at_line(parser.line, "unexpected {{end}}")),
+        End::Closed => Err(TemplateError::at_line(parser.line, "unexpected {{end}}")),
     }
 }
 
 /// What ended a list of nodes.
 enum End {
     Input,
-    End,
+    /// `{{end}}`
+    Closed,
     /// With what follows the word: `if x` of `{{else if x}}`.
     Else(Vec<Token>),
 }
@@ -114,7 +115,7 @@ impl Parser {
                     self.line = line;
                     let (keyword, rest) = split_keyword(&tokens);
                     match keyword {
-                        "end" => return Ok((nodes, End::End)),
+                        "end" => return Ok((nodes, End::Closed)),
                         "else" => return Ok((nodes, End::Else(rest.to_vec()))),
                         "define" => self.define(rest)?,
                         _ => nodes.push(self.action(keyword, rest, &tokens)?),
@@ -153,7 +154,7 @@ impl Parser {
         let (then, end) = self.list()?;
         self.loops -= usize::from(keyword == "range");
         let otherwise = match end {
-            End::End => Vec::new(),
+            End::Closed => Vec::new(),
             End::Input => return Err(TemplateError::at_line(self.line, "unexpected EOF")),
             // `{{else if x}}` is an if inside the else, and shares its end.
             End::Else(tokens) => match split_keyword(trimmed(&tokens)) {
@@ -171,7 +172,7 @@ impl Parser {
     /// Nodes up to `{{end}}`.
     fn body(&mut self, keyword: &str) -> Result<Vec<Node>, TemplateError> {
         match self.list()? {
-            (nodes, End::End) => Ok(nodes),
+            (nodes, End::Closed) => Ok(nodes),
             (_, End::Else(_)) => {
                 Err(TemplateError::at_line(self.line, format!("unexpected {{{{else}}}} in {keyword}")))
             }
