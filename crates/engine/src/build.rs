@@ -85,10 +85,7 @@ impl Engine {
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
         let built = outcome?;
-        let id = self.store().images().put(&built.config, None)?;
-        for tag in &request.tags {
-            self.store().images().tag(tag, &id)?;
-        }
+        let id = self.store().images().publish(&built.config, &request.tags)?;
         Ok(BuildReport { id, tags: request.tags.clone() })
     }
 }

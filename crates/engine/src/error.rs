@@ -68,6 +68,12 @@ pub enum EngineError {
         /// 125, 126 or 127.
         code: u8,
     },
+    /// Not for an ordinary user.
+    #[error(
+        "{0} needs root: it mounts file systems and makes namespaces; use sudo. Images can be built, moved and looked \
+         at without root as long as no step is a RUN"
+    )]
+    NeedsRoot(&'static str),
     /// The request cannot be carried out as it is; says what is wrong and what would be right.
     #[error("{0}")]
     Invalid(String),

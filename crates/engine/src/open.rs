@@ -86,6 +86,11 @@ impl Engine {
     }
 }
 
+/// What the kernel lets only root do, refused before anything is made for it.
+pub(crate) fn need_root(what: &'static str) -> Result<(), EngineError> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(EngineError::NeedsRoot(what)) }
+}
+
 /// To be called first by commands that start processes in containers (`build`, `run`, `exec`), before any thread: runs
 /// this program again from a read-only mount of itself, so that no container can overwrite it through
 /// `/proc/<pid>/exe` (CVE-2019-5736), and blocks the signals that are forwarded. Without root, where nothing can be

@@ -145,6 +145,7 @@ impl Engine {
     /// Creates and starts a container. In the foreground the calling process' standard streams are the
     /// container's until it ends. `notify` gets warnings.
     pub fn run(&self, request: &RunRequest, notify: &mut dyn FnMut(&str)) -> Result<RunOutcome, EngineError> {
+        crate::open::need_root("running a container")?;
         let container = self.create_container(request, notify)?;
         if let Some(path) = &request.cidfile {
             fs_err::write(path, &container.id)?;

@@ -42,11 +42,7 @@ impl Engine {
 
         let comment = request.message.clone().unwrap_or_else(|| format!("Imported from {}", request.source));
         let config = Raw::new(image_config(config, platform.unwrap_or_else(Platform::host), diff_id, comment));
-        let id = self.store().images().put(&config, None)?;
-        if let Some(name) = name {
-            self.store().images().tag(&name, &id)?;
-        }
-        Ok(id)
+        Ok(self.store().images().publish(&config, name.as_slice())?)
     }
 }
 

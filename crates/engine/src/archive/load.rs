@@ -33,6 +33,9 @@ impl Engine {
                     .to_owned(),
             ));
         };
+        if images.is_empty() {
+            return Err(EngineError::Archive("the archive holds no image".to_owned()));
+        }
         let mut loaded = Vec::new();
         for image in images {
             loaded.extend(self.load_image(&mut members, &image)?);
@@ -57,10 +60,7 @@ impl Engine {
         for (position, (path, diff_id)) in image.layers.iter().zip(&diff_ids).enumerate() {
             members.publish(path, *diff_id, &diff_ids[..position])?;
         }
-        let id = self.store().images().put(&config, None)?;
-        for name in &image.names {
-            self.store().images().tag(name, &id)?;
-        }
+        let id = self.store().images().publish(&config, &image.names)?;
         if image.names.is_empty() {
             return Ok(vec![Loaded::Untagged(id)]);
         }
@@ -91,7 +91,7 @@ fn docker_images(manifest: &[u8]) -> Result<Vec<Found>, EngineError> {
 }
 
 fn reference(name: &str) -> Result<Reference, EngineError> {
-    crate::image::parse_reference("the archive names an image ", name)
+    crate::image::parse_reference("the archive's image name ", name)
 }
 
 /// Images of an OCI layout. Of an index of several platforms, this machine's is taken.
@@ -102,13 +102,13 @@ fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineErro
             continue;
         }
         let Some(manifest) = image_manifest(members, descriptor, 0)? else { continue };
-        let config = blob(&manifest.config);
+        let config = members.blob(&manifest.config)?;
         let name = descriptor.annotations.get(IMAGE_NAME).or_else(|| {
             // skopeo and podman put a full name here; the OCI spec only asks for a tag, which names nothing.
             descriptor.annotations.get(REF_NAME).filter(|name| name.contains([':', '/']))
         });
         let name = name.map(|name| reference(name)).transpose()?;
-        let layers: Vec<String> = manifest.layers.iter().map(blob).collect();
+        let layers: Vec<String> = manifest.layers.iter().map(|layer| members.blob(layer)).collect::<Result<_, _>>()?;
         match found.iter_mut().find(|image| image.config == config && image.layers == layers) {
             Some(image) => image.names.extend(name),
             None => found.push(Found { config, layers, names: name.into_iter().collect() }),
@@ -117,12 +117,8 @@ fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineErro
     Ok(found)
 }
 
-fn blob(descriptor: &Descriptor) -> String {
-    format!("blobs/sha256/{}", descriptor.digest.hex())
-}
-
 fn image_manifest(members: &Members, descriptor: &Descriptor, depth: usize) -> Result<Option<Manifest>, EngineError> {
-    let path = blob(descriptor);
+    let path = members.blob(descriptor)?;
     let bytes = members.document(&path)?;
     let is_index = descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list");
     if !is_index {

@@ -2,11 +2,12 @@
 //! straight into the store's staging directories, because an archive may come through a pipe.
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
-use std::io::{BufReader, Cursor, Read};
-use strata_layer::compression::decompress;
+use sha2::{Digest as _, Sha256};
+use std::io::{BufReader, Cursor, ErrorKind, Read};
+use strata_layer::compression::{Compression, decompress};
 use strata_layer::tar::{Member, MemberKind, Reader};
 use strata_layer::{Contents, LayerError, LayerInfo, Limits, ingest};
-use strata_oci::{DiffId, Digest};
+use strata_oci::{Descriptor, DiffId, Digest};
 use strata_store::{Ingest, Lease};
 
 /// A document larger than this is not one; smaller members are read into memory to find out.
@@ -31,6 +32,8 @@ pub(super) struct Members {
     layers: HashMap<String, Layer>,
     /// Symbolic and hard links: the member they name.
     links: HashMap<String, String>,
+    /// Lengths of the members, as the archive has them.
+    sizes: HashMap<String, u64>,
     kept: u64,
 }
 
@@ -67,34 +70,61 @@ impl Members {
         reader: &mut Reader<impl std::io::BufRead + Send>,
     ) -> Result<(), EngineError> {
         let size = member.metadata.size;
+        self.sizes.insert(path.to_owned(), size);
         let mut content = reader.content(member);
         if size > MAX_DOCUMENT {
+            if is_manifest(path) {
+                let message = format!("{path} has {size} bytes; a manifest has at most {MAX_DOCUMENT}");
+                return Err(EngineError::Archive(message));
+            }
             let layer = match named_layer(lease, path)? {
                 Some(known) => Layer::Stored(known),
-                None => take_layer(engine, lease, Box::new(content))?,
+                None => take_layer(engine, lease, path, Box::new(content))?,
             };
             self.layers.insert(path.to_owned(), layer);
             return Ok(());
         }
         let mut bytes = Vec::with_capacity(size as usize);
         content.read_to_end(&mut bytes)?;
-        if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
+        if is_manifest(path) || serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
             self.kept += size;
             if self.kept > MAX_DOCUMENTS {
                 return Err(EngineError::Archive("the archive holds more than 256 MiB of JSON documents".to_owned()));
             }
             self.documents.insert(path.to_owned(), bytes);
-        } else if size >= 512 || path.ends_with(".tar") {
-            let layer = take_layer(engine, lease, Box::new(Cursor::new(bytes)))?;
-            self.layers.insert(path.to_owned(), layer);
+            return Ok(());
         }
+        // A compressed empty layer has some thirty bytes; nothing else so short can be a tar.
+        let may_be_layer =
+            size >= 512 || path.ends_with(".tar") || Compression::detect(&bytes) != Compression::None;
+        let layer = match may_be_layer {
+            true => take_layer(engine, lease, path, Box::new(Cursor::new(bytes)))?,
+            false => Layer::Bad("it is too short for a tar".to_owned()),
+        };
+        self.layers.insert(path.to_owned(), layer);
         Ok(())
+    }
+
+    /// The member of a blob. What is there must be as long as its descriptor says; what is missing is found out
+    /// where it is needed.
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<String, EngineError> {
+        let path = format!("blobs/sha256/{}", descriptor.digest.hex());
+        match self.sizes.get(self.target(&path)?) {
+            Some(size) if *size != descriptor.size => Err(EngineError::Archive(format!(
+                "{path} is damaged: it has {size} bytes, but its descriptor says {}",
+                descriptor.size
+            ))),
+            _ => Ok(path),
+        }
     }
 
     /// A document by its path, checked against the digest in its name.
     pub(super) fn document(&self, path: &str) -> Result<&[u8], EngineError> {
         let path = self.target(path)?;
         let Some(bytes) = self.documents.get(path) else {
+            if self.layers.contains_key(path) {
+                return Err(EngineError::Archive(format!("{path} is not a JSON document")));
+            }
             return Err(EngineError::Archive(format!("the archive has no {path}, which its manifest names")));
         };
         if let Some(expected) = named_digest(path)
@@ -188,15 +218,60 @@ fn named_layer(lease: &Lease, path: &str) -> Result<Option<DiffId>, EngineError>
     Ok(missing.is_empty().then_some(diff_id))
 }
 
-/// Streams a possible layer into a staging directory.
-fn take_layer(engine: &Engine, lease: &Lease, content: Input<'_>) -> Result<Layer, EngineError> {
+/// The documents that say what an archive holds.
+fn is_manifest(path: &str) -> bool {
+    matches!(path, "manifest.json" | "index.json")
+}
+
+/// Streams a possible layer into a staging directory. The bytes of one that is named by its digest must have it: of
+/// one that is not compressed the DiffId shows that, and whoever publishes it compares.
+fn take_layer(engine: &Engine, lease: &Lease, path: &str, content: Input<'_>) -> Result<Layer, EngineError> {
     let staged = engine.store().layers().begin(lease)?;
     let mut file = staged.tar_file()?;
-    let mut content = decompress(content)?;
-    match ingest(&mut content, &mut file, &Limits::default()) {
-        Ok((info, contents)) => Ok(Layer::New(Box::new((staged, info, contents)))),
+    let mut hashed = Hashed { input: content, hasher: named_digest(path).map(|_| Sha256::new()) };
+    let mut content = decompress(Box::new(&mut hashed))?;
+    let ingested = ingest(&mut content, &mut file, &Limits::default());
+    drop(content);
+    let (info, contents) = match ingested {
+        Ok(done) => done,
         // What is no tar may be something that nobody asks for; whoever does gets the reason.
-        Err(error @ LayerError::Tar { .. }) => Ok(Layer::Bad(error.to_string())),
-        Err(error) => Err(EngineError::layer("a layer of the archive", error)),
+        Err(error) if is_bad_content(&error) => return Ok(Layer::Bad(error.to_string())),
+        Err(error) => return Err(EngineError::layer(path, error)),
+    };
+    std::io::copy(&mut hashed, &mut std::io::sink())?;
+    if let (Some(expected), Some(hasher)) = (named_digest(path), hashed.hasher) {
+        let actual = Digest::from_bytes(hasher.finalize().into());
+        if actual != expected {
+            return Ok(Layer::Bad(format!("it is damaged: its content has the digest {actual}")));
+        }
+    }
+    Ok(Layer::New(Box::new((staged, info, contents))))
+}
+
+/// Whether the bytes are at fault, and not the disk they are written to.
+fn is_bad_content(error: &LayerError) -> bool {
+    match error {
+        LayerError::Tar { .. } => true,
+        // How decoders say that a stream is damaged or cut off.
+        LayerError::Io(error) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashed<'a> {
+    input: Input<'a>,
+    hasher: Option<Sha256>,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..length]);
+        }
+        Ok(length)
     }
 }

@@ -33,6 +33,7 @@ impl EngineWorker<'_> {
         op: &ExecOp,
         output: &(dyn Fn(Stream, &[u8]) + Sync),
     ) -> Result<LayerHandle, ExecError> {
+        crate::open::need_root("RUN").map_err(failed)?;
         let lower = self.lower_directories(parents)?;
         let scratch = self.engine().store().layers().begin(self.lease()).map_err(|error| failed(error.into()))?;
         let directory = |name: &str| -> Result<PathBuf, ExecError> {

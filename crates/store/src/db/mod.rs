@@ -29,6 +29,9 @@ impl Db {
     /// Opens the database, making it if `create`.
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         let inner = || -> Result<Connection, StoreError> {
+            if create {
+                create_private(path)?;
+            }
             let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
             let mut connection = Connection::open_with_flags(path, flags)?;
@@ -117,4 +120,11 @@ impl Drop for Db {
             let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
+}
+
+/// Containers' environments are in there: nobody else's business. SQLite gives its log the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    fs_err::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    Ok(())
 }

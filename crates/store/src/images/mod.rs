@@ -73,6 +73,20 @@ impl Images {
     /// Stores an image whose layers are all here already. It has no name until [`Self::tag`]. `parent` is noted
     /// by the classic builder only. An image that is here already keeps its record.
     pub fn put(&self, config: &Raw<ImageConfig>, parent: Option<&ImageId>) -> Result<ImageId, StoreError> {
+        self.put_named(config, parent, &[])
+    }
+
+    /// [`Self::put`] and [`Self::tag`] in one transaction, so that no prune finds the image without its names.
+    pub fn publish(&self, config: &Raw<ImageConfig>, names: &[Reference]) -> Result<ImageId, StoreError> {
+        self.put_named(config, None, names)
+    }
+
+    fn put_named(
+        &self,
+        config: &Raw<ImageConfig>,
+        parent: Option<&ImageId>,
+        names: &[Reference],
+    ) -> Result<ImageId, StoreError> {
         let id = ImageId::new(*config.digest());
         let value = config.value();
         let labels = serde_json::to_string(&value.config.labels).expect("a map of strings always serialises");
@@ -89,6 +103,9 @@ impl Images {
                     "UPDATE images SET parent = ?2 WHERE id = ?1 AND parent IS NULL AND id <> ?2",
                 )?
                 .execute(params![key, Bytes32::from(parent)])?;
+            }
+            for name in names {
+                tags::point(tx, name, &id)?;
             }
             Ok(id)
         })

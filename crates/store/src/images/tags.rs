@@ -9,20 +9,11 @@ impl Images {
     /// Points a tag at an image: the one step that makes a build, pull or load visible. Returns the image that the
     /// tag pointed at before, if it was another one; that one stays, perhaps dangling.
     pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<Option<ImageId>, StoreError> {
-        let name = tag_name(reference)?;
         self.core.db.write(|tx| {
             if !exists(tx, id)? {
                 return Err(StoreError::NoSuchImage(id.to_string()));
             }
-            let before = tagged(tx, &name)?;
-            tx.prepare_cached("INSERT OR REPLACE INTO tags VALUES(?1, ?2, ?3)")?.execute(params![
-                name,
-                repository(reference),
-                Bytes32::from(id)
-            ])?;
-            tx.prepare_cached("UPDATE images SET last_tagged = ?2, last_used = ?2 WHERE id = ?1")?
-                .execute(params![Bytes32::from(id), now()])?;
-            Ok(before.filter(|before| before != id))
+            point(tx, reference, id)
         })
     }
 
@@ -50,6 +41,20 @@ impl Images {
             Ok(())
         })
     }
+}
+
+/// Points a tag at an image that has a record; the other image that had the tag before.
+pub(super) fn point(tx: &Transaction, reference: &Reference, id: &ImageId) -> Result<Option<ImageId>, StoreError> {
+    let name = tag_name(reference)?;
+    let before = tagged(tx, &name)?;
+    tx.prepare_cached("INSERT OR REPLACE INTO tags VALUES(?1, ?2, ?3)")?.execute(params![
+        name,
+        repository(reference),
+        Bytes32::from(id)
+    ])?;
+    tx.prepare_cached("UPDATE images SET last_tagged = ?2, last_used = ?2 WHERE id = ?1")?
+        .execute(params![Bytes32::from(id), now()])?;
+    Ok(before.filter(|before| before != id))
 }
 
 /// `docker.io/library/busybox`.

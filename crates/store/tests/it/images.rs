@@ -152,3 +152,19 @@ fn compressed_layers_are_evicted_and_their_digests_remembered() {
     assert_eq!(store.blobs().remotes(&layer).unwrap(), [remote]);
     assert_eq!(store.blobs().layer_of(&old).unwrap(), Some(layer));
 }
+
+/// `image prune` between storing and naming would take an image that somebody is just making.
+#[test]
+fn an_image_is_published_with_its_names_or_not_at_all() {
+    let store = TestStore::new();
+    let layers = store.images().get(&store.image(&["one"])).unwrap().unwrap().layers;
+    let names = [reference("app:1"), reference("app:2")];
+    let id = store.images().publish(&config(&layers, "one"), &names).unwrap();
+    assert_eq!(store.images().get(&id).unwrap().unwrap().tags, names);
+
+    let bad = "app@sha256:0000000000000000000000000000000000000000000000000000000000000000".parse().unwrap();
+    let refused = config(&layers, "two");
+    store.images().publish(&refused, &[reference("app:1"), bad]).unwrap_err();
+    assert!(!store.images().contains(&strata_oci::ImageId::new(*refused.digest())).unwrap());
+    assert_eq!(store.images().lookup(&reference("app:1")).unwrap(), Some(id), "the tag has not moved");
+}

@@ -124,3 +124,15 @@ fn the_log_stays_short_and_opening_quick() {
     assert!((100 << 10..1 << 20).contains(&longest), "{longest}");
     assert_eq!(open(directory.path()).images().resolve("app").unwrap(), ids[1]);
 }
+
+/// The database holds environments of containers; the store's directory itself can be entered by everybody.
+#[test]
+fn the_database_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let store = TestStore::new();
+    store.image(&["one"]);
+    for name in ["strata.db", "strata.db-wal", "strata.db-shm"] {
+        let metadata = fs_err::metadata(store.root().join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
