@@ -1,4 +1,5 @@
 //! The entry: one build from options to image.
+use crate::check::check;
 use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
 use crate::stages::{self, Bases};
@@ -68,7 +69,11 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         let globals = Globals::new(dockerfile, options)?;
         let graph = stages::discover(self.worker, dockerfile, options, &globals)?;
         let plan = lower::lower(dockerfile, options, &globals, &graph)?;
+        let findings = check(dockerfile, options, &graph)?;
         self.events.event(Event::Planned(&plan.infos));
+        for finding in &findings {
+            self.events.event(Event::Lint(finding));
+        }
         for (message, span) in &plan.warnings {
             self.events.event(Event::Warning { message, span: Some(*span) });
         }

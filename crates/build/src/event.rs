@@ -1,7 +1,7 @@
 //! What a build tells while it goes on.
 use std::fmt;
 use std::time::Duration;
-use strata_dockerfile::Span;
+use strata_dockerfile::{Span, Warning};
 
 /// Number of an instruction within the plan of one build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub enum Event<'a> {
     Done(StepId, Duration),
     /// A step failed; the error follows as the build's result.
     Failed(StepId, Duration),
+    /// A lint rule found something.
+    Lint(&'a Warning),
     /// Something worth telling; the spans may be empty.
     Warning {
         /// The sentence.

@@ -15,6 +15,7 @@
 
 mod builder;
 mod cache;
+mod check;
 mod error;
 mod event;
 mod explain;
@@ -36,6 +37,7 @@ pub use cache::{
 };
 pub use error::{BuildError, BuildErrorKind};
 pub use event::{Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
+pub use lower::{ChangeError, apply_changes};
 pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
 };

@@ -1,6 +1,7 @@
 //! What the user asked for besides the Dockerfile.
 use crate::{Input, Network};
 use std::collections::BTreeMap;
+use strata_dockerfile::Ignore;
 use strata_oci::{Platform, Reference};
 
 /// The request of one build.
@@ -26,6 +27,8 @@ pub struct BuildOptions {
     /// What else decides the result of every RUN and is known only to whoever runs it: ulimits, names (not addresses)
     /// of `--add-host`. Enters their keys by these names.
     pub run_inputs: Vec<Input>,
+    /// The main context's `.dockerignore`, for the lint rule about files that it hides.
+    pub ignore: Option<Ignore>,
     /// Steps that may run at once; 0 counts as 1.
     pub jobs: usize,
     /// What makes this Dockerfile the same one as in an earlier build, for explaining misses: its path, say.
@@ -44,6 +47,7 @@ impl Default for BuildOptions {
             contexts: BTreeMap::new(),
             network: Network::default(),
             run_inputs: Vec::new(),
+            ignore: None,
             jobs: 4,
             scope: String::new(),
         }

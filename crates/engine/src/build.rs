@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use strata_build::Builder;
+use strata_build::{Builder, Input};
 use strata_oci::{ImageId, Reference};
 use worker::EngineWorker;
 
@@ -81,7 +81,12 @@ impl Engine {
         let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
-        let outcome = builder.build(dockerfile, &request.options);
+        let options = BuildOptions {
+            ignore: contexts.ignore().cloned(),
+            run_inputs: run_inputs(request),
+            ..request.options.clone()
+        };
+        let outcome = builder.build(dockerfile, &options);
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
         let built = outcome?;
@@ -97,6 +102,20 @@ impl Engine {
         let entries = contexts.main().walk(b"", None).ok()?;
         Some(entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.size).sum())
     }
+}
+
+/// What decides the result of a RUN beside its operation: limits, and which names `--add-host` made known (where they
+/// lead is not asked, `spec/build.md` 4.1).
+fn run_inputs(request: &BuildRequest) -> Vec<Input> {
+    let limits = request.ulimits.iter().map(|(name, soft, hard)| Input {
+        name: format!("ulimit {name}"),
+        value: format!("{soft}:{hard}"),
+    });
+    let hosts = request.add_hosts.iter();
+    let hosts = hosts.map(|(name, _)| Input { name: format!("host {name}"), value: String::new() });
+    let mut inputs: Vec<Input> = limits.chain(hosts).collect();
+    inputs.sort_by(|a, b| a.name.cmp(&b.name));
+    inputs
 }
 
 /// The clock of builds: microseconds, so that every reader of the config can represent it.

@@ -1,4 +1,5 @@
 //! From a stage's instructions to steps and a config (`spec/build.md` 1.8, 5).
+mod change;
 mod copy;
 mod effect;
 mod port;
@@ -12,6 +13,7 @@ use crate::stages::{ImageKey, Node, StageBase, StageGraph};
 use crate::{
     BuildError, BuildErrorKind, BuildOptions, ExecOp, FileOp, NoCache, StepId, StepInfo, WorkerError, path,
 };
+pub use change::{ChangeError, apply_changes};
 use effect::Effect;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};

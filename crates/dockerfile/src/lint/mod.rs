@@ -165,7 +165,7 @@ pub static RULES: &[Rule] = &[
 ];
 
 /// The variables of the image that a stage begins with, as `NAME=value`; `None` if they are not known.
-pub type BaseEnv = dyn Fn(&Stage) -> Option<Vec<String>>;
+pub type BaseEnv<'a> = dyn Fn(&Stage) -> Option<Vec<String>> + 'a;
 
 /// What the rules may know besides the file.
 #[derive(Clone, Copy, Default)]
@@ -174,7 +174,7 @@ pub struct LintInput<'a> {
     pub ignore: Option<&'a Ignore>,
     /// `NAME=value` of the image a stage begins with, as its config has them. Without them `UndefinedVar` keeps to
     /// stages from `scratch` and to names that look misspelt.
-    pub base_env: Option<&'a BaseEnv>,
+    pub base_env: Option<&'a BaseEnv<'a>>,
     /// In place of the `# check=` directive (`BUILDKIT_DOCKERFILE_CHECK`).
     pub options: Option<&'a CheckOptions>,
 }

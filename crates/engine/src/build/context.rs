@@ -39,6 +39,8 @@ pub enum ContextError {
 /// All contexts of a build, opened.
 pub(super) struct Contexts {
     main: Context,
+    /// `.dockerignore` of the main context.
+    ignore: Option<Ignore>,
     named: BTreeMap<String, Context>,
 }
 
@@ -50,19 +52,23 @@ enum Context {
 
 impl Contexts {
     pub(super) fn open(engine: &Engine, request: &BuildRequest) -> Result<Self, EngineError> {
-        let main = match &request.context {
+        let (main, ignore) = match &request.context {
             ContextSource::Directory(path) => open(engine, path, request.dockerfile_path.as_deref())?,
-            ContextSource::Empty => Context::Empty(Arc::new(InlineFiles::new([], (0, 0)))),
+            ContextSource::Empty => (Context::Empty(Arc::new(InlineFiles::new([], (0, 0)))), None),
         };
         let mut named = BTreeMap::new();
         for (name, path) in &request.contexts {
-            named.insert(name.clone(), open(engine, path, None)?);
+            named.insert(name.clone(), open(engine, path, None)?.0);
         }
-        Ok(Self { main, named })
+        Ok(Self { main, ignore, named })
     }
 
     pub(super) fn main(&self) -> Arc<dyn SourceTree> {
         self.main.tree()
+    }
+
+    pub(super) fn ignore(&self) -> Option<&Ignore> {
+        self.ignore.as_ref()
     }
 
     pub(super) fn named(&self, name: &str) -> Option<Arc<dyn SourceTree>> {
@@ -88,7 +94,11 @@ impl Context {
     }
 }
 
-fn open(engine: &Engine, path: &Path, dockerfile: Option<&Path>) -> Result<Context, EngineError> {
+fn open(
+    engine: &Engine,
+    path: &Path,
+    dockerfile: Option<&Path>,
+) -> Result<(Context, Option<Ignore>), EngineError> {
     let real = match fs_err::canonicalize(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(ContextError::Missing(path.to_owned()).into());
@@ -98,15 +108,15 @@ fn open(engine: &Engine, path: &Path, dockerfile: Option<&Path>) -> Result<Conte
     if !real.is_dir() {
         return Err(ContextError::NotDirectory(path.to_owned()).into());
     }
-    let filter = ignore_filter(&real, dockerfile)?;
+    let ignore = ignore_file(&real, dockerfile)?;
     let stat_cache = engine.store().contexts().path(&real);
-    let directory = ContextDir::open(&real, filter, Some(&stat_cache))
+    let directory = ContextDir::open(&real, ignore.clone().map(filter), Some(&stat_cache))
         .map_err(|error| EngineError::layer("unable to prepare context", error))?;
-    Ok(Context::Directory(Arc::new(directory)))
+    Ok((Context::Directory(Arc::new(directory)), ignore))
 }
 
 /// `<Dockerfile>.dockerignore` wins over `.dockerignore` (`spec/build.md`, section 6).
-fn ignore_filter(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Filter>, EngineError> {
+fn ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Ignore>, EngineError> {
     let own = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");
@@ -119,7 +129,7 @@ fn ignore_filter(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Filter
         };
         let ignore = Ignore::parse(&text)
             .map_err(|source| ContextError::Ignore { path, source })?;
-        return Ok(Some(filter(ignore)));
+        return Ok(Some(ignore));
     }
     Ok(None)
 }

@@ -167,6 +167,12 @@ impl EventSink for Progress {
                 failed.get_or_insert(id);
                 with(steps, id, |step| style.failed(step, time));
             }
+            // The classic builder knew no rules.
+            Event::Lint(finding) if self.mode != Mode::Classic => {
+                let line = strata_engine::build::position(&self.text, finding.span.start).0;
+                style.warning(&format!("{}: {}", finding.rule, finding.message), Some(line));
+            }
+            Event::Lint(_) => {}
             Event::Warning { message, span } => {
                 let line = span.map(|span| strata_engine::build::position(&self.text, span.start).0);
                 style.warning(message, line);
