@@ -182,6 +182,7 @@ fn steps(
         capabilities: if spec.privileged { CapabilitySet::ALL } else { spec.capabilities },
         seccomp: if spec.privileged { Seccomp::Unconfined } else { spec.seccomp },
         no_new_privileges: spec.no_new_privileges,
+        dies_with_starter: false,
         init: false,
         terminal: spec.terminal,
     })?;

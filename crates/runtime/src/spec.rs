@@ -65,6 +65,9 @@ pub struct ContainerSpec {
     /// Remove what was created in the upper directory only to mount something on it, once the container has exited
     /// (build steps: `spec/build.md`, mounts of RUN).
     pub cleanup_stubs: bool,
+    /// Killed when the thread that started it ends, and with it the process that would have waited for it (build
+    /// steps: nobody else knows of them).
+    pub dies_with_starter: bool,
 }
 
 impl Default for ContainerSpec {
@@ -96,6 +99,7 @@ impl Default for ContainerSpec {
             sysctls: DEFAULT_SYSCTLS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             oom_score_adj: None,
             cleanup_stubs: false,
+            dies_with_starter: false,
         }
     }
 }

@@ -117,6 +117,7 @@ impl EngineWorker<'_> {
             rlimits: request.ulimits.iter().map(rlimit).collect(),
             shm_size: request.shm_size.unwrap_or(defaults.shm_size),
             cleanup_stubs: true,
+            dies_with_starter: true,
             ..defaults
         }
     }

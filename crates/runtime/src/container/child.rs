@@ -98,6 +98,9 @@ impl Plan {
             Op::Identity { uid, gid, groups, capabilities } => {
                 take_identity(*uid, *gid, groups, *capabilities)
             }
+            Op::DieWithStarter => {
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            }
             Op::WorkingDirectory { last_try: true, .. } if state.entered.get() => Ok(()),
             Op::WorkingDirectory { path, last_try } => match working_directory(path) {
                 Err(Errno::ACCESS) if !last_try => Ok(()),

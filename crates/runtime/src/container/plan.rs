@@ -66,6 +66,8 @@ pub(crate) enum Op {
     Seccomp(Box<[SockFilter]>),
     /// Groups, gid, uid; then exactly the capabilities of this mask as permitted and effective ones.
     Identity { uid: u32, gid: u32, groups: Box<[u32]>, capabilities: u64 },
+    /// Be killed with the thread that started this. After the identity: a change of it takes the wish back.
+    DieWithStarter,
     /// Working directory; must lie below the root. Once before and once after the identity: a file system may refuse
     /// root and accept the user.
     WorkingDirectory { path: CString, last_try: bool },

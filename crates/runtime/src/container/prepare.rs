@@ -286,6 +286,7 @@ pub(crate) struct Process<'a> {
     pub(crate) capabilities: CapabilitySet,
     pub(crate) seccomp: Seccomp,
     pub(crate) no_new_privileges: bool,
+    pub(crate) dies_with_starter: bool,
     pub(crate) init: bool,
     pub(crate) terminal: bool,
 }
@@ -300,6 +301,7 @@ impl<'a> Process<'a> {
             capabilities: if spec.privileged { CapabilitySet::ALL } else { spec.capabilities },
             seccomp: if spec.privileged { Seccomp::Unconfined } else { spec.seccomp },
             no_new_privileges: spec.no_new_privileges,
+            dies_with_starter: spec.dies_with_starter,
             init: spec.init,
             terminal: spec.terminal,
         })
@@ -364,6 +366,9 @@ impl StepList {
         }
         if let Some(filter) = late {
             self.add(Op::Seccomp(filter), "load the seccomp filter");
+        }
+        if process.dies_with_starter {
+            self.add(Op::DieWithStarter, "ask to be killed with the starter");
         }
         self.add(Op::CloseDescriptors, "close the engine's files");
         if process.init {

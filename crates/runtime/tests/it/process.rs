@@ -55,6 +55,28 @@ fn what_cannot_start_says_why_with_dockers_code() {
     assert!(groups_named(&id).is_empty(), "a failed start leaves no cgroup");
 }
 
+/// A build that is killed with `kill -9` leaves no step behind that runs on for nobody.
+#[test]
+fn a_container_may_die_with_the_thread_that_started_it() {
+    let Some(world) = World::new() else { return };
+    for (user, init) in [("", false), ("1000", false), ("1000", true)] {
+        let start = |dies_with_starter| {
+            let mut spec = world.command(&["sleep", "100"]);
+            spec.user = user.into();
+            spec.init = init;
+            spec.dies_with_starter = dies_with_starter;
+            std::thread::spawn(move || Container::start(&spec, Stdio::null()).unwrap()).join().unwrap()
+        };
+        let mut bound = start(true);
+        assert_eq!(bound.wait().unwrap().signal, Some(9), "user {user:?}, init {init}");
+        let mut free = start(false);
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(free.identity().is_some_and(|process| process.open().unwrap().is_some()), "it runs on");
+        free.kill(Signal::KILL).unwrap();
+        free.wait().unwrap();
+    }
+}
+
 pub(crate) fn groups_named(id: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let Ok(hierarchies) = fs_err::read_dir("/sys/fs/cgroup") else { return found };

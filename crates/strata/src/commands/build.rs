@@ -127,7 +127,7 @@ impl Build {
 
 /// The first signal cancels the build and lets it clean up; the second ends the program at once.
 fn cancel_on_signals(cancel: &Arc<AtomicBool>) -> Result<(), Failure> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // Registered first, so that it sees the flag as the first signal left it.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(cancel))?;
         signal_hook::flag::register(signal, Arc::clone(cancel))?;
