@@ -43,6 +43,13 @@ class Inputs:
         return path
 
     @cached_property
+    def archive(self):
+        """As many bytes as the saved large image has."""
+        path = os.path.join(self.directory, "archive")
+        subprocess.run(["tar", "-C", self.large, "-cf", path, "."], check=True)
+        return path
+
+    @cached_property
     def large(self):
         """An image of 650 MB: a Python on Debian, 7,000 small files, one incompressible file."""
         path = self._context("large", "--files", "7000", "--big-mib", "400")
@@ -62,10 +69,21 @@ class Job:
     about: str
     run: Callable
     show: Callable = lambda seconds: f"{seconds:.3f} s"
+    bound: Callable | None = None
 
 
 def pair(sample):
     return sample.seconds, sample.peak_kib
+
+
+def copied(source):
+    """What a plain copy takes: the bound to compare with."""
+    def job(inputs, runs):
+        target = os.path.join(inputs.directory, "copied")
+        for _ in range(runs):
+            yield pair(measure.run(["cp", "-r", source(inputs), target])[0])
+            subprocess.run(["rm", "-r", target], check=True)
+    return job
 
 
 def copy_cold(tool, inputs, runs):
@@ -168,7 +186,7 @@ def ten(what):
 
 
 ALL = [
-    Job("copy-cold", "COPY of 20,000 files, nothing cached", copy_cold),
+    Job("copy-cold", "COPY of 20,000 files, nothing cached", copy_cold, bound=copied(lambda i: i.context)),
     Job("copy-warm", "the same again, nothing changed", copy_warm),
     Job("copy-one", "the same, one file changed", copy_one),
     Job("run-20", "20 RUN steps, --no-cache", twenty_runs),
@@ -177,8 +195,8 @@ ALL = [
     Job("exec", "exec of true in a running container", exec_true),
     Job("images", "images", list_images),
     Job("ps", "ps", list_containers),
-    Job("save", "save of an image of 650 MB", save),
-    Job("load", "load of it", load),
+    Job("save", "save of an image of 650 MB", save, bound=copied(lambda i: i.archive)),
+    Job("load", "load of it", load, bound=copied(lambda i: i.archive)),
     Job("rmi", "rmi of it", remove),
     Job("ten-time", "10 containers on it: time to start them one after the other", ten("time")),
     Job("ten-disk", "the same: disk they take", ten("disk"), lambda size: f"{size / 1000:.0f} kB"),
