@@ -106,21 +106,29 @@ count() { wc -l | tr -d ' '; }
 
 # --- clean-up ---------------------------------------------------------------------------------------------------
 
+# IDs of processes, other than this one, that work on the store.
+processes() {
+  local found pid
+  found=$(grep -lzF "STRATA_ROOT=$STRATA_ROOT" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3)
+  for pid in $found; do
+    # What is gone by now was the search itself, or on its way out.
+    [ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] || [ ! -e "/proc/$pid" ] || echo "$pid"
+  done
+}
+
 # Takes the store away, then looks for what should have gone with it.
 clean_up() {
-  local status=$? left
+  local status=$? left bridge bridges
   trap - EXIT
   set +e
-  local bridges
   bridges=$(find "$STRATA_ROOT/run/network" -name 'network-*.json' 2>/dev/null | sed 's/.*network-//;s/\.json$//')
   docker system reset -f || fail "system reset"
   left=$(grep -F "$STRATA_ROOT" /proc/self/mountinfo) && fail "mounts are left" "$left"
   for bridge in $bridges; do
     ip link show "$bridge" >/dev/null 2>&1 && fail "the bridge $bridge is left"
   done
-  left=$(grep -lzF "STRATA_ROOT=$STRATA_ROOT" /proc/[0-9]*/environ 2>/dev/null | grep -v "^/proc/\($$\|self\|$BASHPID\)/" |
-    while IFS=/ read -r _ _ pid _; do { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -a strata; done)
-  [ -z "$left" ] || fail "processes are left" "$left"
+  left=$(processes)
+  [ -z "$left" ] || fail "processes are left" "$(for pid in $left; do tr '\0' ' ' <"/proc/$pid/cmdline"; done 2>/dev/null)"
   [ ! -e "$STRATA_ROOT" ] || fail "$STRATA_ROOT is left" "$(find "$STRATA_ROOT" | head -5)"
   cd /
   rm -rf --one-file-system "$STRATA_ROOT" "$work"
