@@ -63,7 +63,12 @@ impl Engine {
     pub(crate) fn mount_layers(&self, layers: &[strata_oci::DiffId]) -> Result<Vec<PathBuf>, EngineError> {
         self.ensure_layer_mode()?;
         let mounts = self.store.layers().mounts(layers)?;
-        mount::mount_layers(&mounts).map_err(EngineError::runtime)?;
+        if let Err(error) = mount::mount_layers(&mounts) {
+            if self.store.layers().repair_indexes(layers)? == 0 {
+                return Err(EngineError::runtime(error));
+            }
+            mount::mount_layers(&mounts).map_err(EngineError::runtime)?;
+        }
         Ok(mounts.into_iter().map(|mount| mount.target).collect())
     }
 

@@ -113,8 +113,8 @@ impl Engine {
                 ContainerState::Created => return Ok(Some(0)),
                 ContainerState::Exited { code, .. } => return Ok(Some(*code)),
                 ContainerState::Running { watcher, .. } => {
-                    let watched = watcher.as_ref().is_some_and(ProcessId::is_alive);
-                    if Instant::now() > deadline && !watched {
+                    let watched = watcher.as_ref().map(ProcessId::is_alive);
+                    if watched == Some(false) || Instant::now() > deadline && watched.is_none() {
                         self.store().containers().reap()?;
                     } else if Instant::now() > deadline + GRACE {
                         return Err(EngineError::Invalid(format!(

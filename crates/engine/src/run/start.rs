@@ -27,7 +27,7 @@ pub(super) struct Started {
 impl Engine {
     /// Starts the container with this process' streams and waits for it; its exit code.
     pub(super) fn start_attached(&self, container: &ContainerRecord) -> Result<i32, EngineError> {
-        let started = match self.start(container, None) {
+        let started = match self.start(container, ProcessId::current()) {
             Ok(started) => started,
             Err(error) => return Err(self.not_started(container, error)),
         };
@@ -35,7 +35,7 @@ impl Engine {
         self.supervise(container, started, Some(client))
     }
 
-    /// Starts the process. `watcher` is the helper that will record its end.
+    /// Starts the process. `watcher` is who will record its end: the helper, or the `run` in the foreground.
     pub(super) fn start(
         &self,
         container: &ContainerRecord,

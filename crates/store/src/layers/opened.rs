@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension as _, params};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use strata_layer::{Layer, Limits, Stack};
-use strata_oci::DiffId;
+use strata_oci::{DiffId, Digest};
 
 /// Layers that are open in this process, by DiffId and index variant.
 #[derive(Default)]
@@ -80,13 +80,37 @@ impl Layers {
         parents: impl FnOnce() -> Stack,
     ) -> Result<Vec<u8>, StoreError> {
         let diff_id = &record.diff_id;
-        match self.index_length(diff_id, variant)? {
-            Some(length) => match fs::read(self.core.root.index(diff_id, variant)) {
-                Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
-                _ => self.rebuild_index(record, variant, &parents()),
-            },
+        match self.sound_index(diff_id, variant)? {
+            Some(bytes) => Ok(bytes),
             None => self.rebuild_index(record, variant, &parents()),
         }
+    }
+
+    /// The index's bytes, unless they are missing or not those that were recorded.
+    fn sound_index(&self, diff_id: &DiffId, variant: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let digest: Option<Bytes32> = self.core.db.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT digest FROM layer_indexes WHERE diff_id = ?1 AND variant = ?2")?;
+            Ok(statement.query_row(params![Bytes32::from(diff_id), variant], |row| row.get(0)).optional()?)
+        })?;
+        let Some(digest) = digest else { return Ok(None) };
+        let bytes = fs::read(self.core.root.index(diff_id, variant)).ok();
+        Ok(bytes.filter(|bytes| Digest::of(bytes) == digest.digest()))
+    }
+
+    /// Makes damaged indexes of a stack again, which [`Self::mounts`] tells by their length only; how many there
+    /// were. For when the kernel refuses to mount one.
+    pub fn repair_indexes(&self, layers: &[DiffId]) -> Result<usize, StoreError> {
+        let mut repaired = 0;
+        for (position, record) in self.records(layers)?.iter().enumerate() {
+            let variant = variant(record.depends_on_parents, &layers[..position]);
+            if self.sound_index(&record.diff_id, &variant)?.is_none() {
+                // Opening makes the index.
+                self.open_layer(&record.diff_id, &layers[..position])?;
+                repaired += 1;
+            }
+        }
+        Ok(repaired)
     }
 
     /// Reads the tar once more to make an index that is missing or damaged.
