@@ -25,8 +25,12 @@ pub(crate) fn check<L>(
             StageBase::Scratch | StageBase::Stage(_) => None,
         }
     };
-    let input =
-        LintInput { ignore: options.ignore.as_ref(), base_env: Some(&base_env), options: Some(&choice) };
+    let input = LintInput {
+        ignore: options.ignore.as_ref(),
+        base_env: Some(&base_env),
+        unfiltered: None,
+        options: Some(&choice),
+    };
     let mut warnings = lint_with(dockerfile, input);
     // Advice of strata's own is for those who ask for it (`--check`).
     warnings.retain(|warning| RULES.iter().any(|rule| rule.name == warning.rule && !rule.own));

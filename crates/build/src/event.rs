@@ -33,9 +33,34 @@ pub enum Stream {
     Stderr,
 }
 
+/// What kind of difference kept a step from being taken from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The instruction itself is written differently.
+    Command,
+    /// A variable.
+    Variable,
+    /// The files that it takes.
+    Files,
+    /// Some other input of its own.
+    Input,
+    /// The base image.
+    Base,
+    /// Nothing of its own: the step before it is another one.
+    Parent,
+    /// `--no-cache`, `--no-cache-filter`.
+    Forced,
+    /// Everything is the same, but the result has left the store.
+    Gone,
+}
+
 /// Why a step was not taken from the cache, in one line and in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
+    /// What kind of difference it is.
+    pub cause: Cause,
+    /// The values before and after, where the difference is one of two texts that may be shown.
+    pub values: Option<(Option<String>, Option<String>)>,
     /// One line: `ENV VERSION changed from "1" to "2"`.
     pub summary: String,
     /// Further lines, the weightiest first: files, words.

@@ -36,7 +36,7 @@ pub use cache::{
     CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
 };
 pub use error::{BuildError, BuildErrorKind};
-pub use event::{Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
+pub use event::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
 pub use lower::{ChangeError, apply_changes};
 pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,

@@ -13,6 +13,7 @@ pub mod glob;
 mod ignore;
 pub mod lint;
 mod mount;
+pub mod outline;
 mod parse;
 pub mod platform;
 pub mod ports;

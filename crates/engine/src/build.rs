@@ -3,20 +3,28 @@
 
 mod cache;
 mod changes;
+mod check;
 mod context;
+mod dry_run;
 mod exec;
+mod export;
 mod files;
 mod layer;
 mod mounts;
+mod run_inputs;
 mod secrets;
+mod tar_context;
 mod worker;
 
 pub(crate) use changes::apply_changes;
+pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource};
 pub use secrets::{Secret, SecretSource};
+pub use tar_context::TarContext;
 pub use strata_build::{
-    BuildOptions, Event, EventSink, NamedContext, Network, NoCache, Reason, StepId, StepInfo, Stream,
+    BuildOptions, Cause, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason, StepId, StepInfo, Stream,
 };
+pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
 
 use crate::{Engine, EngineError};
@@ -25,8 +33,9 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use strata_build::{Builder, Input};
-use strata_oci::{ImageId, Reference};
+use strata_build::Builder;
+use strata_oci::{ImageConfig, ImageId, Raw, Reference};
+use strata_store::Lease;
 use worker::EngineWorker;
 
 /// What is asked of `build`.
@@ -38,6 +47,8 @@ pub struct BuildRequest {
     pub dockerfile_path: Option<PathBuf>,
     /// `--build-context` directories.
     pub contexts: BTreeMap<String, PathBuf>,
+    /// Whether the result becomes an image in the store. Otherwise only its layers are kept, as build cache.
+    pub keep_image: bool,
     /// Names for the result.
     pub tags: Vec<Reference>,
     /// What the plan depends on.
@@ -59,6 +70,12 @@ pub struct BuildReport {
     pub id: ImageId,
     /// Names it got.
     pub tags: Vec<Reference>,
+    /// Whether it is an image in the store.
+    pub kept: bool,
+    /// Its config.
+    pub config: Raw<ImageConfig>,
+    /// Keeps its layers while somebody looks at the report.
+    _lease: Lease,
 }
 
 /// Parses a Dockerfile.
@@ -81,17 +98,16 @@ impl Engine {
         let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
-        let options = BuildOptions {
-            ignore: contexts.ignore().cloned(),
-            run_inputs: run_inputs(request),
-            ..request.options.clone()
-        };
-        let outcome = builder.build(dockerfile, &options);
+        let outcome = builder.build(dockerfile, &options(request, &contexts));
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
-        let built = outcome?;
-        let id = self.store().images().publish(&built.config, &request.tags)?;
-        Ok(BuildReport { id, tags: request.tags.clone() })
+        let config = outcome?.config;
+        if !request.keep_image {
+            let id = ImageId::new(*config.digest());
+            return Ok(BuildReport { id, tags: Vec::new(), kept: false, config, _lease: lease });
+        }
+        let id = self.store().images().publish(&config, &request.tags)?;
+        Ok(BuildReport { id, tags: request.tags.clone(), kept: true, config, _lease: lease })
     }
 }
 
@@ -104,18 +120,13 @@ impl Engine {
     }
 }
 
-/// What decides the result of a RUN beside its operation: limits, and which names `--add-host` made known (where they
-/// lead is not asked, `spec/build.md` 4.1).
-fn run_inputs(request: &BuildRequest) -> Vec<Input> {
-    let limits = request.ulimits.iter().map(|(name, soft, hard)| Input {
-        name: format!("ulimit {name}"),
-        value: format!("{soft}:{hard}"),
-    });
-    let hosts = request.add_hosts.iter();
-    let hosts = hosts.map(|(name, _)| Input { name: format!("host {name}"), value: String::new() });
-    let mut inputs: Vec<Input> = limits.chain(hosts).collect();
-    inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    inputs
+/// What the plan depends on, with what only the engine knows.
+fn options(request: &BuildRequest, contexts: &Contexts) -> BuildOptions {
+    BuildOptions {
+        ignore: contexts.ignore().cloned(),
+        run_inputs: run_inputs::of(request),
+        ..request.options.clone()
+    }
 }
 
 /// The clock of builds: microseconds, so that every reader of the config can represent it.

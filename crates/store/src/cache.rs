@@ -105,6 +105,19 @@ impl CacheIndex {
         })
     }
 
+    /// Records of every slot whose last line is this one, last used first.
+    pub fn nearest_elsewhere(&self, last_line: &str, limit: usize) -> Result<Vec<CacheRecord>, StoreError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM cache WHERE substr(slot, -length(?1) - 1) = char(10) || ?1
+             ORDER BY last_used DESC LIMIT ?2"
+        );
+        self.core.db.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let records = statement.query_map(params![last_line, limit], from_row)?;
+            records.map(|record| with_layers(tx, record?)).collect()
+        })
+    }
+
     /// The newest record of every slot that begins with `prefix`, in the order of the slots.
     pub fn latest(&self, prefix: &str) -> Result<Vec<CacheRecord>, StoreError> {
         // No text follows U+10FFFF. SQLite takes the bare columns from the row that has the maximum.

@@ -1,5 +1,6 @@
 //! Two lists of files: added, removed, and what of each changed.
-use crate::{FileEntry, FileKind, Reason};
+use super::line;
+use crate::{Cause, FileEntry, FileKind, Reason};
 use std::cmp::Ordering;
 
 /// One file that is not as it was.
@@ -12,7 +13,7 @@ struct Change<'a> {
 /// Compares two lists sorted by path. An empty one is one that was not kept.
 pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
     if old.is_empty() || new.is_empty() {
-        return Reason { summary: "the files changed".to_owned(), details: Vec::new() };
+        return line(Cause::Files, "the files changed");
     }
     let mut changes = Vec::new();
     let (mut i, mut j) = (0, 0);
@@ -49,7 +50,7 @@ pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
             format!("{} files changed, first {first}, and {} more", details.len(), rest.len())
         }
     };
-    Reason { summary, details }
+    Reason { details, ..line(Cause::Files, &summary) }
 }
 
 fn compare<'a>(old: &FileEntry, new: &'a FileEntry) -> Option<Change<'a>> {

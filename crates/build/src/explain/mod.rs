@@ -6,7 +6,7 @@ mod tests;
 mod words;
 
 use crate::key::{BASE, COMMAND, ENV, FILES, PARENT};
-use crate::{CacheRecord, FileEntry, Input, Place, Reason};
+use crate::{CacheRecord, Cause, FileEntry, Input, Place, Reason};
 use std::collections::HashMap;
 
 /// Values longer than this are cut in the one-line summary.
@@ -28,29 +28,45 @@ pub(crate) struct Now<'a> {
 pub(crate) fn reason(now: &Now<'_>, earlier: &[CacheRecord]) -> Option<Reason> {
     let before = nearest(now, earlier)?;
     if now.forced {
-        return Some(line("the cache is turned off for it"));
+        return Some(line(Cause::Forced, "the cache is turned off for it"));
     }
-    let difference = differences(now.inputs, &before.inputs).into_iter().min_by_key(Difference::rank);
-    Some(match difference {
+    let mut differences = differences(now.inputs, &before.inputs);
+    differences.sort_by_key(Difference::rank);
+    let Some((first, others)) = differences.split_first() else {
         // Both were made of the same; so the result must have gone.
-        None => line("its result is no longer in the store"),
-        Some(difference) => difference.tell(now),
-    })
+        return Some(line(Cause::Gone, "its result is no longer in the store"));
+    };
+    let mut reason = first.tell(now);
+    let own = others.iter().filter(|other| !matches!(other.name, PARENT | BASE));
+    reason.details.extend(own.map(|other| format!("also: {}", other.tell(now).summary)));
+    Some(reason)
 }
 
-/// The run to compare with: the same instruction wherever it stood, else what stood in this place.
+/// The run to compare with: the same instruction wherever it stood, else what stood in this place. Without any run of
+/// this Dockerfile, that of another one in this place on the same step before it.
 fn nearest<'a>(now: &Now<'_>, earlier: &'a [CacheRecord]) -> Option<&'a CacheRecord> {
-    let same_kind = earlier.iter().filter_map(|record| {
-        let place = record.place.as_ref()?;
-        (place.instruction == now.place.instruction).then_some((record, place))
-    });
-    let candidates: Vec<_> = same_kind.collect();
+    let placed = earlier.iter().filter_map(|record| Some((record, record.place.as_ref()?)));
+    let (own, foreign): (Vec<_>, Vec<_>) = placed.partition(|(_, place)| place.scope == now.place.scope);
+    let same_kind = |(_, place): &&(&CacheRecord, &Place)| place.instruction == now.place.instruction;
     let distance = |place: &Place| place.position.abs_diff(now.place.position);
+    if own.is_empty() {
+        let parent = parent(now.inputs)?;
+        let mut related = foreign.iter().filter(same_kind).filter(|(_, place)| distance(place) == 0);
+        return related
+            .find(|(record, _)| self::parent(&record.inputs) == Some(parent))
+            .map(|(record, _)| *record);
+    }
+    let candidates: Vec<_> = own.iter().filter(same_kind).collect();
     let same_text = candidates.iter().filter(|(record, _)| text(&record.inputs).eq(text(now.inputs)));
     same_text
         .min_by_key(|(_, place)| distance(place))
         .or_else(|| candidates.iter().find(|(_, place)| distance(place) == 0))
         .map(|(record, _)| *record)
+}
+
+/// The step before, if there is one.
+fn parent(inputs: &[Input]) -> Option<&str> {
+    inputs.iter().find(|input| input.name == PARENT).map(|input| input.value.as_str())
 }
 
 /// What is written in the instruction itself.
@@ -106,38 +122,46 @@ impl Difference<'_> {
             (COMMAND, Some(old), Some(new)) => {
                 let (old, new) = (command(old), command(new));
                 Reason {
-                    summary: format!("the command changed: {}", words::changed(&old, &new)),
                     details: vec![words::diff(&old, &new)],
+                    values: Some((Some(old.clone()), Some(new.clone()))),
+                    ..line(Cause::Command, &format!("the command changed: {}", words::changed(&old, &new)))
                 }
             }
-            (PARENT, Some(_), Some(_)) => line("the step before it changed"),
-            (BASE, Some(old), Some(new)) => {
-                line(&format!("the base image changed from {} to {}", image(old), image(new)))
-            }
-            (BASE | PARENT, ..) => line("what it stands on changed"),
+            (PARENT, Some(_), Some(_)) => line(Cause::Parent, "the step before it changed"),
+            (BASE, Some(old), Some(new)) => Reason {
+                values: Some((Some(old.to_owned()), Some(new.to_owned()))),
+                ..line(Cause::Base, &format!("the base image changed from {} to {}", image(old), image(new)))
+            },
+            (BASE | PARENT, ..) => line(Cause::Parent, "what it stands on changed"),
             (FILES, Some(old), Some(_)) => files::reason(&(now.listed)(old), &(now.files)()),
-            (name, ..) if name.starts_with(FILES) => line(&format!("the {name} changed")),
-            (name, old, new) => line(&self.plain(name, old, new)),
+            (name, ..) if name.starts_with(FILES) => line(Cause::Files, &format!("the {name} changed")),
+            (name, old, new) => self.plain(name, old, new),
         }
     }
 
-    fn plain(&self, name: &str, old: Option<&str>, new: Option<&str>) -> String {
-        let (what, show): (String, fn(&str) -> String) = match name.strip_prefix(ENV) {
-            Some(variable) if is_secret(variable) => (format!("variable {variable}"), |_| "****".to_owned()),
-            Some(variable) => (format!("variable {variable}"), shown),
-            None => (name.to_owned(), shown),
+    fn plain(&self, name: &str, old: Option<&str>, new: Option<&str>) -> Reason {
+        let variable = name.strip_prefix(ENV);
+        let cause = match variable {
+            Some(_) => Cause::Variable,
+            None if name == "destination" || name == "path" || name.starts_with("source") => Cause::Command,
+            None => Cause::Input,
         };
-        match (old, new) {
+        let secret = variable.is_some_and(is_secret);
+        let show = |value: &str| if secret { "****".to_owned() } else { shown(value) };
+        let what = variable.map_or_else(|| name.to_owned(), |variable| format!("variable {variable}"));
+        let summary = match (old, new) {
             (Some(old), Some(new)) => format!("{what} changed from {} to {}", show(old), show(new)),
             (Some(old), None) => format!("{what} is gone; it was {}", show(old)),
             (None, Some(new)) => format!("{what} is new: {}", show(new)),
             (None, None) => format!("{what} changed"),
-        }
+        };
+        let values = (!secret).then(|| (old.map(str::to_owned), new.map(str::to_owned)));
+        Reason { values, ..line(cause, &summary) }
     }
 }
 
-fn line(summary: &str) -> Reason {
-    Reason { summary: summary.to_owned(), details: Vec::new() }
+fn line(cause: Cause, summary: &str) -> Reason {
+    Reason { cause, values: None, summary: summary.to_owned(), details: Vec::new() }
 }
 
 /// Arguments as people write them.

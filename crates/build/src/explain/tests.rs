@@ -76,6 +76,43 @@ fn commands_are_compared_word_by_word() {
 }
 
 #[test]
+fn the_cause_and_both_values_are_for_machines() {
+    let reason = why(&[("env A", "1")], &[("env A", "2")]).expect("a reason");
+    assert_eq!(reason.cause, Cause::Variable);
+    assert_eq!(reason.values, Some((Some("1".to_owned()), Some("2".to_owned()))));
+    let secret = why(&[("env TOKEN", "1")], &[("env TOKEN", "2")]).expect("a reason");
+    assert_eq!((secret.cause, secret.values), (Cause::Variable, None));
+    assert_eq!(why(&[(PARENT, "1")], &[(PARENT, "2")]).expect("a reason").cause, Cause::Parent);
+    assert_eq!(why(&[(PARENT, "1")], &[(PARENT, "1")]).expect("a reason").cause, Cause::Gone);
+}
+
+#[test]
+fn further_differences_follow_the_first() {
+    let old = [("destination", "/a/"), ("--chown", "1"), (PARENT, "1")];
+    let new = [("destination", "/b/"), ("--chown", "2"), (PARENT, "2")];
+    let reason = why(&old, &new).expect("a reason");
+    assert_eq!(reason.summary, "destination changed from \"/a/\" to \"/b/\"");
+    assert_eq!(reason.details, ["also: --chown changed from \"1\" to \"2\""]);
+}
+
+#[test]
+fn another_dockerfile_counts_when_it_shares_the_step_before() {
+    let elsewhere = |parent: &str| {
+        let mut record = record(1, &[("destination", "/a/"), (PARENT, parent)]);
+        record.place = Some(Place { scope: "/other/Dockerfile".to_owned(), ..place(1, "RUN") });
+        record
+    };
+    let (place, inputs) = (place(1, "RUN"), inputs(&[("destination", "/b/"), (PARENT, "1")]));
+    let now =
+        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
+    let told = reason(&now, &[elsewhere("1")]).expect("a relation");
+    assert_eq!(told.summary, "destination changed from \"/a/\" to \"/b/\"");
+    assert_eq!(reason(&now, &[elsewhere("2")]), None);
+    // A run of this very Dockerfile is always nearer.
+    assert_eq!(reason(&now, &[elsewhere("1"), record(0, &[(COMMAND, "[]")])]), None);
+}
+
+#[test]
 fn words_of_any_length_end() {
     let (old, new) = ("a ".repeat(3000), "b ".repeat(3000));
     assert!(words::changed(&old, &new).len() < 100);

@@ -24,7 +24,7 @@ pub(super) fn unpinned_base_image(finder: &Finder<'_>, found: &mut Found<'_>) {
 }
 
 /// The commands that a RUN calls.
-fn calls(run: &Run) -> Vec<Vec<String>> {
+pub(super) fn calls(run: &Run) -> Vec<Vec<String>> {
     let own = |commands: Vec<Vec<&str>>| -> Vec<Vec<String>> {
         commands.into_iter().map(|words| words.into_iter().map(str::to_owned).collect()).collect()
     };
@@ -38,7 +38,7 @@ fn calls(run: &Run) -> Vec<Vec<String>> {
     }
 }
 
-fn any(calls: &[Vec<String>], test: impl Fn(&str, &str, &[&str]) -> bool) -> bool {
+pub(super) fn any(calls: &[Vec<String>], test: impl Fn(&str, &str, &[&str]) -> bool) -> bool {
     calls.iter().any(|words| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (program, first) = verb(&words);
@@ -46,12 +46,12 @@ fn any(calls: &[Vec<String>], test: impl Fn(&str, &str, &[&str]) -> bool) -> boo
     })
 }
 
-fn is_apt(program: &str) -> bool {
+pub(super) fn is_apt(program: &str) -> bool {
     matches!(program, "apt" | "apt-get" | "aptitude")
 }
 
 /// Installs packages of the distribution.
-fn installs_packages(program: &str, first: &str) -> bool {
+pub(super) fn installs_packages(program: &str, first: &str) -> bool {
     match program {
         "apk" => first == "add",
         "yum" | "dnf" | "microdnf" | "zypper" => matches!(first, "install" | "groupinstall" | "in"),
@@ -60,7 +60,7 @@ fn installs_packages(program: &str, first: &str) -> bool {
 }
 
 /// Installs what the source tree lists.
-fn installs_dependencies(program: &str, first: &str, words: &[&str]) -> bool {
+pub(super) fn installs_dependencies(program: &str, first: &str, words: &[&str]) -> bool {
     match program {
         "npm" | "pnpm" => matches!(first, "install" | "ci" | "i"),
         "yarn" => matches!(first, "" | "install"),
@@ -73,6 +73,33 @@ fn installs_dependencies(program: &str, first: &str, words: &[&str]) -> bool {
         "cargo" => first == "fetch",
         "mvn" => words.iter().any(|word| word.starts_with("dependency:")),
         _ => false,
+    }
+}
+
+/// Brings or makes many files.
+pub(super) fn makes_files(program: &str, first: &str, words: &[&str]) -> bool {
+    installs_packages(program, first)
+        || installs_dependencies(program, first, words)
+        || matches!(program, "curl" | "wget" | "tar" | "unzip" | "git" | "make")
+}
+
+/// Deletes what an install left.
+fn cleans_up(program: &str, first: &str, words: &[&str]) -> bool {
+    match program {
+        "rm" => words.iter().any(|word| word.starts_with('-') && word.contains(['r', 'R'])),
+        "yum" | "dnf" | "microdnf" | "npm" | "yarn" | "pip" | "pip3" => matches!(first, "clean" | "cache"),
+        program => {
+            is_apt(program) && matches!(first, "clean" | "autoclean" | "autoremove" | "purge" | "remove")
+        }
+    }
+}
+
+/// Brings every package up to date.
+pub(super) fn upgrades(program: &str, first: &str, words: &[&str]) -> bool {
+    match program {
+        "apk" => first == "upgrade",
+        "yum" | "dnf" | "microdnf" => matches!(first, "update" | "upgrade") && words.len() <= 3,
+        program => is_apt(program) && matches!(first, "upgrade" | "dist-upgrade" | "full-upgrade"),
     }
 }
 
@@ -94,21 +121,8 @@ pub(super) fn cleanup_in_later_layer(finder: &Finder<'_>, found: &mut Found<'_>)
         for instruction in &stage.instructions {
             let Command::Run(run) = &instruction.command else { continue };
             let calls = calls(run);
-            let installs = any(&calls, |program, first, words| {
-                installs_packages(program, first)
-                    || installs_dependencies(program, first, words)
-                    || matches!(program, "curl" | "wget" | "tar" | "unzip" | "git" | "make")
-            });
-            let cleans = any(&calls, |program, first, words| match program {
-                "rm" => words.iter().any(|word| word.starts_with('-') && word.contains(['r', 'R'])),
-                "yum" | "dnf" | "microdnf" | "npm" | "yarn" | "pip" | "pip3" => {
-                    matches!(first, "clean" | "cache")
-                }
-                program => {
-                    is_apt(program)
-                        && matches!(first, "clean" | "autoclean" | "autoremove" | "purge" | "remove")
-                }
-            });
+            let installs = any(&calls, makes_files);
+            let cleans = any(&calls, cleans_up);
             if cleans && !installs && installed_before {
                 let message = "Deleting in a later RUN does not make the image smaller; delete in the RUN that made the files";
                 found.instruction(instruction, message.to_owned());
@@ -119,19 +133,37 @@ pub(super) fn cleanup_in_later_layer(finder: &Finder<'_>, found: &mut Found<'_>)
     }
 }
 
+/// `COPY . .`
+pub(super) fn copies_everything(command: &Command) -> bool {
+    let sources = match command {
+        Command::Copy(copy) if copy.from.is_none() => &copy.sources,
+        Command::Add(add) => &add.sources,
+        _ => return false,
+    };
+    let mut paths = sources.iter().filter_map(|source| source.path());
+    paths.any(|word| matches!(word.text.as_str(), "." | "./" | "/" | "*" | "./*"))
+}
+
+pub(super) fn missing_dockerignore(finder: &Finder<'_>, found: &mut Found<'_>) {
+    let Some(unwanted) = finder.input.unfiltered else { return };
+    let Some((_, copy)) = finder.instructions().find(|(_, found)| copies_everything(&found.command)) else {
+        return;
+    };
+    let what = match unwanted {
+        [] => "everything in the context".to_owned(),
+        names => names.join(", "),
+    };
+    let message = format!("There is no .dockerignore: this copies {what}");
+    found.instruction(copy, message);
+}
+
 pub(super) fn copy_all_before_install(finder: &Finder<'_>, found: &mut Found<'_>) {
     for (_, stage) in finder.stages() {
         let mut copy_all = None;
         for instruction in &stage.instructions {
             match &instruction.command {
-                Command::Copy(copy) if copy.from.is_none() => {
-                    let paths = copy.sources.iter().filter_map(|source| source.path());
-                    if paths
-                        .into_iter()
-                        .any(|word| matches!(word.text.as_str(), "." | "./" | "/" | "*" | "./*"))
-                    {
-                        copy_all.get_or_insert(instruction);
-                    }
+                command if copies_everything(command) => {
+                    copy_all.get_or_insert(instruction);
                 }
                 Command::Run(run) if any(&calls(run), installs_dependencies) => {
                     if let Some(copy) = copy_all.take() {
@@ -148,12 +180,7 @@ pub(super) fn copy_all_before_install(finder: &Finder<'_>, found: &mut Found<'_>
 pub(super) fn package_upgrade(finder: &Finder<'_>, found: &mut Found<'_>) {
     for (_, instruction) in finder.instructions() {
         let Command::Run(run) = &instruction.command else { continue };
-        let upgrades = any(&calls(run), |program, first, words| match program {
-            "apk" => first == "upgrade",
-            "yum" | "dnf" | "microdnf" => matches!(first, "update" | "upgrade") && words.len() <= 3,
-            program => is_apt(program) && matches!(first, "upgrade" | "dist-upgrade" | "full-upgrade"),
-        });
-        if upgrades {
+        if any(&calls(run), upgrades) {
             let message = "Upgrading all packages makes a large layer that differs from build to build; use a newer base image";
             found.instruction(instruction, message.to_owned());
         }

@@ -5,6 +5,7 @@ mod context;
 mod forms;
 mod habits;
 mod naming;
+mod remedy;
 mod shell_words;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod variables;
 use crate::{Dockerfile, Ignore, Instruction, Span, Stage, Warning};
 pub use check::{CheckError, CheckOptions, Choice};
 use context::Finder;
+pub use remedy::correction;
 
 /// A rule: its name, what it is for, and the function that looks.
 pub struct Rule {
@@ -158,6 +160,11 @@ pub static RULES: &[Rule] = &[
         habits::copy_all_before_install,
     ),
     own(
+        "MissingDockerignore",
+        "What .dockerignore does not name is read for every build, enters the image and changes its cache key",
+        habits::missing_dockerignore,
+    ),
+    own(
         "PackageUpgrade",
         "Upgrading all packages makes a large layer that is not the same twice; take a newer base image",
         habits::package_upgrade,
@@ -175,6 +182,9 @@ pub struct LintInput<'a> {
     /// `NAME=value` of the image a stage begins with, as its config has them. Without them `UndefinedVar` keeps to
     /// stages from `scratch` and to names that look misspelt.
     pub base_env: Option<&'a BaseEnv<'a>>,
+    /// Set when the context is a directory without `.dockerignore`: what of it usually has no place in an image
+    /// (`.git`, `node_modules`), for `MissingDockerignore`.
+    pub unfiltered: Option<&'a [String]>,
     /// In place of the `# check=` directive (`BUILDKIT_DOCKERFILE_CHECK`).
     pub options: Option<&'a CheckOptions>,
 }

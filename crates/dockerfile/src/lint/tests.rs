@@ -197,3 +197,80 @@ fn rules_have_names_of_their_own() {
     assert_eq!(names.len(), RULES.len());
     assert!(RULES.iter().all(|rule| !rule.description.is_empty()));
 }
+
+/// The correction for the only warning about a file.
+#[track_caller]
+fn corrects(text: &str, rule: &str, wanted: &str) {
+    let file = parse(text).unwrap();
+    let unwanted = [".git".to_owned()];
+    let warnings = lint_with(&file, LintInput { unfiltered: Some(&unwanted), ..LintInput::default() });
+    let warning = warnings.iter().find(|warning| warning.rule == rule).expect(rule);
+    assert_eq!(correction(&file, warning).as_deref(), Some(wanted), "{text}");
+}
+
+#[test]
+fn corrected_lines_of_our_own_rules() {
+    corrects("FROM python\n", "UnpinnedBaseImage", "FROM python:<version>\n");
+    corrects("FROM a/b:latest AS x\n", "UnpinnedBaseImage", "FROM a/b:<version> AS x\n");
+    corrects(
+        "FROM a:1\nRUN apt-get update\nRUN apt-get install -y curl\n",
+        "SplitPackageUpdate",
+        "RUN apt-get update \\\n && apt-get install -y curl \\\n && rm -rf /var/lib/apt/lists/*\n",
+    );
+    corrects(
+        "FROM a:1\nRUN apt-get update && apt-get install -y curl\nRUN rm -rf /var/lib/apt/lists/*\n",
+        "CleanupInLaterLayer",
+        "RUN apt-get update && apt-get install -y curl \\\n && rm -rf /var/lib/apt/lists/*\n",
+    );
+    corrects(
+        "FROM a:1\nWORKDIR /app\nCOPY . .\nRUN pip3 install -r requirements.txt\n",
+        "CopyAllBeforeInstall",
+        "COPY requirements.txt ./\nRUN pip3 install -r requirements.txt\nCOPY . .\n",
+    );
+    corrects(
+        "FROM a:1\nCOPY . /src\nRUN npm ci\n",
+        "CopyAllBeforeInstall",
+        "COPY package.json package-lock.json /src/\nRUN npm ci\nCOPY . /src\n",
+    );
+    corrects(
+        "FROM a:1\nRUN apt-get update && apt-get upgrade -y && apt-get install -y git\n",
+        "PackageUpgrade",
+        "RUN apt-get update \\\n && apt-get install -y git\n",
+    );
+    corrects(
+        "FROM a:1\nRUN apt update && apt upgrade -y\n",
+        "PackageUpgrade",
+        "(leave this RUN out, and name a newer base image in FROM)\n",
+    );
+    corrects(
+        "FROM a:1\nCOPY . .\n",
+        "MissingDockerignore",
+        "# .dockerignore\n.git\n.env\nnode_modules\n**/__pycache__\n*.log\nDockerfile\n",
+    );
+}
+
+#[test]
+fn corrected_lines_of_buildkits_rules() {
+    corrects(
+        "FROM a:1\nMAINTAINER me\n",
+        "MaintainerDeprecated",
+        "LABEL org.opencontainers.image.authors=\"me\"\n",
+    );
+    corrects("FROM a:1\nENV a b c\n", "LegacyKeyValueFormat", "ENV a=\"b c\"\n");
+    corrects("FROM a:1\nCMD python app.py\n", "JSONArgsRecommended", "CMD [\"python\", \"app.py\"]\n");
+    corrects(
+        "FROM a:1\nCMD echo $HOME\n",
+        "JSONArgsRecommended",
+        "CMD [\"/bin/sh\", \"-c\", \"exec echo $HOME\"]\n",
+    );
+    corrects("FROM a:1 as Base\n", "StageNameCasing", "FROM a:1 AS base\n");
+}
+
+#[test]
+fn a_context_without_dockerignore() {
+    let unwanted = [".git".to_owned(), "node_modules".to_owned()];
+    let input = LintInput { unfiltered: Some(&unwanted), ..LintInput::default() };
+    let wanted = "MissingDockerignore 2: There is no .dockerignore: this copies .git, node_modules";
+    assert_eq!(found_with("FROM a:1\nCOPY . .\nADD . /x\n", input), [wanted]);
+    assert_eq!(found_with("FROM a:1\nCOPY app .\nCOPY --from=x . .\n", input), [""; 0]);
+}

@@ -19,9 +19,35 @@ impl Engine {
     /// where `out` is a file.
     pub fn save(&self, names: &[String], out: &File) -> Result<(), EngineError> {
         let images = self.saved_images(names)?;
+        self.write_archive(&images, out)
+    }
+
+    /// An archive of an image that need not be in the store; its layers must be.
+    pub(crate) fn save_config(
+        &self,
+        config: Raw<ImageConfig>,
+        names: Vec<Reference>,
+        out: &File,
+    ) -> Result<(), EngineError> {
+        self.write_archive(&[Saved { config, names }], out)
+    }
+
+    /// The manifest of an image with its layers as they are, uncompressed, and its descriptor.
+    pub(crate) fn manifest_of(&self, config: &Raw<ImageConfig>) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
+        let mut lengths = HashMap::new();
+        for layer in &config.value().rootfs.diff_ids {
+            lengths.insert(*layer, self.store().layers().open_tar(layer)?.metadata()?.len());
+        }
+        let image = Saved { config: config.clone(), names: Vec::new() };
+        let manifest = Raw::new(manifest(&image, &lengths));
+        let descriptor = descriptors(&image, &manifest).swap_remove(0);
+        Ok((manifest, descriptor))
+    }
+
+    fn write_archive(&self, images: &[Saved], out: &File) -> Result<(), EngineError> {
         let mut archive = Archive { out, directories: BTreeSet::new(), length: 0 };
         let mut lengths = HashMap::new();
-        for image in &images {
+        for image in images {
             for layer in &image.config.value().rootfs.diff_ids {
                 if !lengths.contains_key(layer) {
                     let tar = self.store().layers().open_tar(layer)?;
@@ -32,7 +58,7 @@ impl Engine {
             }
         }
         let mut written = BTreeSet::new();
-        for image in &images {
+        for image in images {
             if written.insert(*image.config.digest()) {
                 archive.bytes(&blob_path(image.config.digest()), image.config.bytes())?;
             }
@@ -40,7 +66,7 @@ impl Engine {
                 archive.legacy_layer(&id, below.as_deref(), &layer, image.config.value())?;
             }
         }
-        archive.metadata(&images, &lengths)?;
+        archive.metadata(images, &lengths)?;
         archive.finish()
     }
 

@@ -45,7 +45,12 @@ impl CacheIndex for StoreCache<'_> {
 
     fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError> {
         const ENOUGH: usize = 512;
-        let found = self.store.cache().nearest(&slot(scope, stage), ENOUGH).map_err(failed)?;
+        let mut found = self.store.cache().nearest(&slot(scope, stage), ENOUGH).map_err(failed)?;
+        if found.is_empty() {
+            // This Dockerfile is new; perhaps it is the copy of another one. Whether it is related, `build` decides.
+            found = self.store.cache().nearest_elsewhere(stage, ENOUGH).map_err(failed)?;
+            return Ok(found.iter().filter_map(|found| serde_json::from_str(&found.value).ok()).collect());
+        }
         let mut newest: Vec<CacheRecord> = Vec::new();
         for record in found.iter().filter_map(|found| serde_json::from_str::<CacheRecord>(&found.value).ok()) {
             if newest.iter().all(|have| position(have) != position(&record)) {

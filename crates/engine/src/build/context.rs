@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use strata_dockerfile::{Ignore, Verdict as IgnoreVerdict};
+use strata_layer::Stack;
 use strata_layer::context::ContextDir;
 use strata_layer::tree::{Filter, InlineFiles, SourceTree, Verdict};
 
@@ -13,6 +14,8 @@ use strata_layer::tree::{Filter, InlineFiles, SourceTree, Verdict};
 pub enum ContextSource {
     /// A directory.
     Directory(PathBuf),
+    /// The files of a tar.
+    Tar(super::TarContext),
     /// Nothing: the Dockerfile came alone (`build - < Dockerfile`).
     Empty,
 }
@@ -47,6 +50,7 @@ pub(super) struct Contexts {
 #[derive(Clone)]
 enum Context {
     Directory(Arc<ContextDir>),
+    Tar(Arc<Stack>),
     Empty(Arc<InlineFiles>),
 }
 
@@ -54,6 +58,7 @@ impl Contexts {
     pub(super) fn open(engine: &Engine, request: &BuildRequest) -> Result<Self, EngineError> {
         let (main, ignore) = match &request.context {
             ContextSource::Directory(path) => open(engine, path, request.dockerfile_path.as_deref())?,
+            ContextSource::Tar(tar) => (Context::Tar(tar.files()), None),
             ContextSource::Empty => (Context::Empty(Arc::new(InlineFiles::new([], (0, 0)))), None),
         };
         let mut named = BTreeMap::new();
@@ -89,6 +94,7 @@ impl Context {
     fn tree(&self) -> Arc<dyn SourceTree> {
         match self {
             Self::Directory(directory) => Arc::clone(directory) as Arc<dyn SourceTree>,
+            Self::Tar(files) => Arc::clone(files) as Arc<dyn SourceTree>,
             Self::Empty(files) => Arc::clone(files) as Arc<dyn SourceTree>,
         }
     }
@@ -116,7 +122,7 @@ fn open(
 }
 
 /// `<Dockerfile>.dockerignore` wins over `.dockerignore` (`spec/build.md`, section 6).
-fn ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Ignore>, EngineError> {
+pub(super) fn ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<Option<Ignore>, EngineError> {
     let own = dockerfile.map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".dockerignore");

@@ -1,7 +1,12 @@
 //! `build`.
 
+mod call;
+mod check;
 mod classic;
 mod excerpt;
+mod explain;
+mod outline;
+mod outputs;
 mod plain;
 mod progress;
 mod request;
@@ -12,12 +17,15 @@ use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
 use excerpt::Excerpt;
+use explain::{Account, Accountant, Format};
 use progress::{Mode, Progress};
 use request::{Dockerfile, Request};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use strata_engine::EngineError;
+use strata_engine::build::{BuildRequest, Dockerfile as Parsed, Event};
+use strata_engine::{Engine, EngineError};
 
 /// Build an image from a Dockerfile.
 #[derive(Args, Debug)]
@@ -88,6 +96,12 @@ pub(crate) struct Build {
     /// Accepted for Docker's sake: the image always lands in the store
     #[arg(long, hide = true)]
     load: bool,
+    #[command(flatten)]
+    outputs: outputs::OutputFlags,
+    #[command(flatten)]
+    call: call::CallFlags,
+    #[command(flatten)]
+    explain: explain::ExplainFlags,
     /// PATH | -
     #[arg(value_name = "PATH | -")]
     context: Vec<String>,
@@ -98,24 +112,47 @@ impl Build {
         exactly(&self.context, 1)?;
         strata_engine::prepare_process(false)?;
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
-        let Request { request, dockerfile } = self.request(mode)?;
+        let (call, format) = (self.call.call()?, self.explain.format()?);
+        let outputs = self.outputs.parse()?;
+        let Request { mut request, dockerfile } = self.request(mode, global)?;
+        outputs.prepare(&mut request);
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
             Ok(parsed) => parsed,
             Err(error) => return Err(failure(&error, &dockerfile, None)),
         };
         let engine = global.engine()?;
+        if let Some(call) = call {
+            return call.answer(&engine, &request, &parsed, &dockerfile);
+        }
         let cancel = Arc::new(AtomicBool::new(false));
         cancel_on_signals(&cancel)?;
+        if self.explain.dry_run {
+            return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format);
+        }
         let progress = Progress::start(mode, &dockerfile);
         progress.context(&engine, &request);
-        let outcome = engine.build(&request, &parsed, &progress, &cancel);
+        let accountant = Accountant::new(&progress);
+        let outcome = engine.build(&request, &parsed, &accountant, &cancel);
+        let account = accountant.account();
         let summary = progress.finish(&outcome);
+        if let Some(format) = format {
+            show(&account, &dockerfile, format, outputs.takes_stdout())?;
+        }
+        if matches!(mode, Mode::Plain | Mode::Terminal) {
+            check::remind(account.findings(), &dockerfile);
+        }
         match outcome {
             Ok(report) => {
+                let tell = |text: &str| {
+                    if mode != Mode::Quiet {
+                        let _ = writeln!(std::io::stderr(), "{text}");
+                    }
+                };
+                outputs.write(&engine, &request, &report, &tell)?;
                 if let Some(path) = &self.iidfile {
                     fs_err::write(path, report.id.to_string())?;
                 }
-                if mode == Mode::Quiet {
+                if mode == Mode::Quiet && request.keep_image {
                     emit(&format!("{}\n", report.id))?;
                 }
                 Ok(0)
@@ -123,6 +160,40 @@ impl Build {
             Err(error) => Err(failure(&error, &dockerfile, summary)),
         }
     }
+}
+
+/// Looks everything up, runs nothing.
+fn dry_run(
+    engine: &Engine,
+    request: &BuildRequest,
+    parsed: &Parsed,
+    dockerfile: &Dockerfile,
+    cancel: &AtomicBool,
+    format: Option<Format>,
+) -> Outcome {
+    let silent = |_: Event<'_>| {};
+    let accountant = Accountant::new(&silent);
+    let forecasts = engine.dry_run(request, parsed, &accountant, cancel);
+    let forecasts = forecasts.map_err(|error| failure(&error, dockerfile, None))?;
+    show(&accountant.forecast(forecasts), dockerfile, format.unwrap_or(Format::Text), false)?;
+    Ok(0)
+}
+
+/// On standard output, unless an export goes there.
+fn show(
+    account: &Account,
+    dockerfile: &Dockerfile,
+    format: Format,
+    stdout_taken: bool,
+) -> Result<(), Failure> {
+    let text = match format {
+        Format::Text => account.text(explain::colours()),
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&account.json(dockerfile)).map_err(Failure::new)?;
+            format!("{text}\n")
+        }
+    };
+    if stdout_taken { Ok(std::io::stderr().lock().write_all(text.as_bytes())?) } else { emit(&text) }
 }
 
 /// The first signal cancels the build and lets it clean up; the second ends the program at once.

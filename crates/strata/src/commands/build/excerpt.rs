@@ -25,6 +25,11 @@ impl<'a> Excerpt<'a> {
         }
     }
 
+    /// Of one place.
+    pub(super) fn at(span: Span, dockerfile: &'a Dockerfile) -> Self {
+        Self { dockerfile, spans: vec![span] }
+    }
+
     /// BuildKit's form: file and line, then the lines, `>>>` before those to blame.
     pub(super) fn render(&self) -> String {
         self.spans.iter().map(|span| self.one(*span)).collect()

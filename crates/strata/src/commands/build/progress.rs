@@ -118,7 +118,9 @@ impl Progress {
     /// Ends the display. For a failed step gives what it printed.
     pub(super) fn finish(&self, outcome: &Result<BuildReport, EngineError>) -> Option<String> {
         let mut state = self.lock();
-        if let Ok(report) = outcome {
+        if let Ok(report) = outcome
+            && report.kept
+        {
             state.style.finished(report);
         }
         state.style.close();
@@ -167,11 +169,7 @@ impl EventSink for Progress {
                 failed.get_or_insert(id);
                 with(steps, id, |step| style.failed(step, time));
             }
-            // The classic builder knew no rules.
-            Event::Lint(finding) if self.mode != Mode::Classic => {
-                let line = strata_engine::build::position(&self.text, finding.span.start).0;
-                style.warning(&format!("{}: {}", finding.rule, finding.message), Some(line));
-            }
+            // Counted and told at the end.
             Event::Lint(_) => {}
             Event::Warning { message, span } => {
                 let line = span.map(|span| strata_engine::build::position(&self.text, span.start).0);

@@ -2,14 +2,16 @@
 
 use super::Build;
 use super::progress::Mode;
+use crate::cli::Global;
 use crate::commands::arguments::label;
 use crate::commands::run::{bytes, host, ulimit};
 use crate::failure::Failure;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use strata_engine::build::{
     BuildOptions, BuildRequest, ContextSource, NamedContext, Network, NoCache, Secret, SecretSource,
+    TarContext,
 };
 use strata_oci::{Platform, Reference};
 
@@ -36,21 +38,10 @@ fn unprepared(message: impl std::fmt::Display) -> Failure {
 }
 
 impl Build {
-    pub(super) fn request(&self, mode: Mode) -> Result<Request, Failure> {
+    pub(super) fn request(&self, mode: Mode, global: &Global) -> Result<Request, Failure> {
         let context = &self.context[0];
         let (dockerfile, path, source) = if context == "-" {
-            if self.file.is_some() {
-                return Err(unprepared(
-                    "with the Dockerfile on standard input (-), -f cannot name another one",
-                ));
-            }
-            let text = stdin()?;
-            if text.get(257..262).is_some_and(|magic| magic == b"ustar") || text.starts_with(&[0x1f, 0x8b]) {
-                return Err(unprepared(
-                    "a tar as context is not supported yet: unpack it and name the directory",
-                ));
-            }
-            (Dockerfile { name: "Dockerfile".to_owned(), text: utf8(text)? }, None, ContextSource::Empty)
+            self.from_stdin(global)?
         } else {
             if context.contains("://") || context.starts_with("git@") {
                 return Err(unprepared(format!(
@@ -71,6 +62,7 @@ impl Build {
             context: source,
             dockerfile_path: path,
             contexts,
+            keep_image: true,
             tags,
             options: BuildOptions {
                 target: self.target.clone(),
@@ -107,6 +99,46 @@ impl Build {
             ulimits: self.ulimit.iter().map(|text| ulimit(text).map_err(bad)).collect::<Result<_, _>>()?,
         };
         Ok(Request { request, dockerfile })
+    }
+
+    /// Standard input is a tar with everything, or a Dockerfile alone.
+    fn from_stdin(&self, global: &Global) -> Result<(Dockerfile, Option<PathBuf>, ContextSource), Failure> {
+        if self.file.as_deref() == Some("-") {
+            return Err(unprepared("standard input cannot be both the context and the Dockerfile"));
+        }
+        refuse_terminal()?;
+        let mut head = Vec::new();
+        std::io::stdin().take(512).read_to_end(&mut head)?;
+        if is_tar(&head) {
+            let context =
+                global.engine()?.tar_context(Box::new(Cursor::new(head).chain(std::io::stdin())))?;
+            let (dockerfile, path) = self.dockerfile_in(&context)?;
+            return Ok((dockerfile, path, ContextSource::Tar(context)));
+        }
+        if self.file.is_some() {
+            return Err(unprepared("with the Dockerfile on standard input (-), -f cannot name another one"));
+        }
+        std::io::stdin().read_to_end(&mut head)?;
+        Ok((Dockerfile { name: "Dockerfile".to_owned(), text: utf8(head)? }, None, ContextSource::Empty))
+    }
+
+    /// The Dockerfile of a tar; an absolute `-f` is a file of this machine.
+    fn dockerfile_in(&self, context: &TarContext) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
+        const LARGEST: u64 = 16 << 20;
+        if let Some(path) = self.file.as_deref().filter(|path| path.starts_with('/')) {
+            return self.dockerfile(Path::new(path));
+        }
+        let names = match self.file.as_deref() {
+            Some(path) => vec![path],
+            None => vec!["Dockerfile", "dockerfile"],
+        };
+        for name in &names {
+            if let Some(bytes) = context.read(name, LARGEST)? {
+                let base = name.rsplit('/').next().unwrap_or(name);
+                return Ok((Dockerfile { name: base.to_owned(), text: utf8(bytes)? }, None));
+            }
+        }
+        Err(unprepared(format!("failed to read dockerfile: open {}: no such file or directory", names[0])))
     }
 
     /// `-f`, or `Dockerfile`, or `dockerfile`. The path is the file's, for its own `.dockerignore`.
@@ -186,13 +218,33 @@ fn reference(text: &str) -> Result<Reference, Failure> {
     text.parse().map_err(|error| unprepared(format!("invalid tag {text:?}: {error}")))
 }
 
-fn stdin() -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
+fn refuse_terminal() -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Err(unprepared(
             "the Dockerfile comes from standard input, but that is a terminal: redirect it",
         ));
     }
+    Ok(())
+}
+
+/// A tar's first header, or the beginning of a compressed file.
+fn is_tar(head: &[u8]) -> bool {
+    const MAGICS: [&[u8]; 4] =
+        [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
+    if MAGICS.iter().any(|magic| head.starts_with(magic)) {
+        return true;
+    }
+    // Old tars have no magic, but all have the sum of the header's bytes, its own field counted as blanks.
+    let Some(field) = head.get(148..156).filter(|_| head.len() == 512) else { return false };
+    let text = String::from_utf8_lossy(field);
+    let said = u32::from_str_radix(text.trim_matches(['\0', ' ']), 8);
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    said == Ok(sum(&head[..148]) + 8 * u32::from(b' ') + sum(&head[156..]))
+}
+
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    refuse_terminal()?;
     std::io::stdin().lock().read_to_end(&mut text)?;
     Ok(text)
 }

@@ -1,0 +1,106 @@
+//! What a build gives besides an image in the store: its root file system as a directory or a tar, or an archive.
+//! Nothing is mounted for it: the merged view of the layers is read from their indexes.
+
+mod directory;
+#[cfg(test)]
+mod tests;
+
+use super::BuildReport;
+use crate::{Engine, EngineError};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::Path;
+use strata_layer::tree::{Entry, SourceTree};
+use strata_layer::{LayerBuilder, LayerError, Stack};
+use strata_oci::{Descriptor, Manifest, Raw, Reference};
+
+impl Engine {
+    /// Writes the root file system of a build into a directory, over what is there. Modes and times are the
+    /// image's, owners those of the caller. With `epoch` (seconds since 1970) all times are that.
+    pub fn export_directory(
+        &self,
+        report: &BuildReport,
+        destination: &Path,
+        epoch: Option<i64>,
+    ) -> Result<(), EngineError> {
+        fs_err::create_dir_all(destination)?;
+        directory::write(&self.merged(report)?, destination, epoch)
+    }
+
+    /// Writes the root file system of a build as one tar, owners and attributes included.
+    pub fn export_tar(
+        &self,
+        report: &BuildReport,
+        out: &mut dyn Write,
+        epoch: Option<i64>,
+    ) -> Result<(), EngineError> {
+        write_tar(&self.merged(report)?, out, epoch).map_err(|error| EngineError::layer("cannot export the file system", error))
+    }
+
+    /// Writes a build as an archive that is both Docker's and an OCI layout.
+    pub fn export_archive(&self, report: &BuildReport, names: &[Reference], out: &File) -> Result<(), EngineError> {
+        self.save_config(report.config.clone(), names.to_vec(), out)
+    }
+
+    /// Writes the same archive as files: an OCI layout in a directory.
+    pub fn export_layout(&self, report: &BuildReport, names: &[Reference], directory: &Path) -> Result<(), EngineError> {
+        let mut archive = tempfile_in(directory)?;
+        self.export_archive(report, names, &archive)?;
+        archive.rewind()?;
+        // An archive of our own: nothing in it leads out of the directory.
+        Ok(tar::Archive::new(archive).unpack(directory)?)
+    }
+
+    /// The manifest under which a build would be pushed uncompressed, and its descriptor.
+    pub fn manifest(&self, report: &BuildReport) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
+        self.manifest_of(&report.config)
+    }
+
+    fn merged(&self, report: &BuildReport) -> Result<Stack, EngineError> {
+        Ok(self.store().layers().stack(&report.config.value().rootfs.diff_ids)?)
+    }
+}
+
+/// A file without a name.
+fn tempfile_in(directory: &Path) -> Result<File, EngineError> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR);
+    Ok(File::from(file.map_err(std::io::Error::from)?))
+}
+
+/// What tells the names of one inode.
+type Inode = (u64, u64);
+
+fn inode(entry: &Entry) -> Option<Inode> {
+    (entry.identity.links > 1 && !entry.is_directory()).then_some((entry.identity.device, entry.identity.inode))
+}
+
+fn write_tar(tree: &Stack, out: &mut dyn Write, epoch: Option<i64>) -> Result<(), LayerError> {
+    let mut builder = LayerBuilder::new(out);
+    let mut first: HashMap<Inode, Vec<u8>> = HashMap::new();
+    for (path, mut entry) in tree.walk(b"", None)? {
+        if path.is_empty() {
+            continue;
+        }
+        if let Some(target) = inode(&entry).and_then(|inode| first.get(&inode)) {
+            builder.hard_link(&path, target)?;
+            continue;
+        }
+        let seen = entry.clone();
+        if let Some(epoch) = epoch {
+            (entry.metadata.mtime, entry.metadata.mtime_nsec) = (epoch, 0);
+        }
+        if entry.is_file() {
+            let mut content = SourceTree::open(tree, &path, &seen)?;
+            builder.add_file(&path, &entry.metadata, &mut content, None)?;
+        } else {
+            builder.add(&path, &entry.metadata, &entry.link)?;
+        }
+        if let Some(inode) = inode(&seen) {
+            first.insert(inode, path);
+        }
+    }
+    builder.finish().map(drop)
+}
