@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
-use strata_engine::build::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Span, position};
+use strata_engine::build::{Cause, Event, EventSink, Forecast, Reason, Span, StepId, StepInfo, position};
 
 /// Details shown below a step; JSON has all of them.
 const SHOWN: usize = 10;
