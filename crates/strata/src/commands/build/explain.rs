@@ -207,6 +207,7 @@ impl Account {
             .layers()
             .map(|(at, step, fate)| {
                 let status = match fate {
+                    _ if is_from(step) => "base",
                     Some(Forecast::Cached) => "cached",
                     Some(Forecast::Runs(_)) => "run",
                     Some(Forecast::Undecided) => "undecided",
