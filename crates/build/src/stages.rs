@@ -230,14 +230,15 @@ fn refuse_cycles(names: &Names<'_>, dockerfile: &Dockerfile, globals: &Globals) 
     let mut edges: Vec<Vec<(usize, Span)>> = Vec::new();
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         let mut needs = Vec::new();
-        // A base or an index that means nothing is an error only where its stage is needed.
+        // A base that means nothing is an error only where its stage is needed; an index always is.
         let base = globals.expand(&stage.base, dockerfile.directives.escape, stage.span.into());
         if let Some(Ok(Meaning::Stage(base))) = base.ok().map(|name| names.base(&name, index)) {
             needs.push((base, stage.span));
         }
         for instruction in &stage.instructions {
-            for (_, name, is_mount) in sources(&instruction.command) {
-                if let Ok(Some(stage)) = names.stage(&name, index, !is_mount) {
+            for (word, name, is_mount) in sources(&instruction.command) {
+                let named = names.stage(&name, index, !is_mount);
+                if let Some(stage) = named.map_err(|kind| kind.at(word))? {
                     needs.push((stage, instruction.span));
                 }
             }

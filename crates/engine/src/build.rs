@@ -94,7 +94,7 @@ impl Engine {
     ) -> Result<BuildReport, EngineError> {
         let lease = self.store().leases().acquire()?;
         let contexts = Contexts::open(self, request)?;
-        let worker = EngineWorker::new(self, request, &contexts, lease.clone(), cancel);
+        let worker = EngineWorker::new(self, request, &contexts, lease.clone(), events, cancel);
         let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };

@@ -27,7 +27,7 @@ mod workdir;
 
 pub use chmod::{Chmod, ChmodError};
 pub use error::CopyError;
-pub use owner::{owner, owner_numbers};
+pub use owner::{Owner, owner, owner_numbers};
 pub use select::{SelectOptions, SelectedFile, Selection};
 pub use workdir::workdir;
 

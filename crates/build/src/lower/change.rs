@@ -132,7 +132,7 @@ mod tests {
             ("COPY a b", "COPY: COPY is not a valid change command"),
             ("SHELL [\"sh\"]", "SHELL: SHELL is not a valid change command"),
             ("NONSENSE x", "unknown instruction"),
-            ("EXPOSE many", "port"),
+            ("EXPOSE many", "many"),
             ("ENV", "ENV"),
         ] {
             let sentence = changed(&[change]).expect_err(change).to_string();

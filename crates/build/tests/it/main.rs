@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod check;
 mod conformance;
 mod errors;
 mod events;

@@ -133,8 +133,7 @@ pub(super) fn ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<Opti
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        let ignore = Ignore::parse(&text)
-            .map_err(|source| ContextError::Ignore { path, source })?;
+        let ignore = Ignore::parse(&text).map_err(|source| ContextError::Ignore { path, source })?;
         return Ok(Some(ignore));
     }
     Ok(None)

@@ -5,12 +5,14 @@ use crate::network::{Attached, NameFiles, extra_hosts};
 use crate::{Engine, EngineError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Read;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use strata_build::{
-    CommittedLayer, ExecError, ExecOp, Layer as _, Network as BuildNetwork, Origin, Security, Stream, WorkerError,
+    CommittedLayer, ExecError, ExecOp, Layer as _, Network as BuildNetwork, Origin, Security, Stream,
+    WorkerError,
 };
 use strata_layer::mount::Overlay;
 use strata_oci::DiffId;
@@ -35,7 +37,8 @@ impl EngineWorker<'_> {
     ) -> Result<LayerHandle, ExecError> {
         crate::open::need_root("RUN").map_err(failed)?;
         let lower = self.lower_directories(parents)?;
-        let scratch = self.engine().store().layers().begin(self.lease()).map_err(|error| failed(error.into()))?;
+        let scratch =
+            self.engine().store().layers().begin(self.lease()).map_err(|error| failed(error.into()))?;
         let directory = |name: &str| -> Result<PathBuf, ExecError> {
             let path = scratch.path().join(name);
             fs_err::create_dir(&path).map_err(|error| failed(error.into()))?;
@@ -49,7 +52,8 @@ impl EngineWorker<'_> {
             BuildNetwork::None | BuildNetwork::Host => None,
         };
         let mut spec = self.container(op, attached.as_ref());
-        spec.id = scratch.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        spec.id =
+            scratch.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         spec.rootfs = Rootfs::Overlay(Overlay { lower, upper: upper.clone(), work, volatile: true });
         spec.mounts.extend(self.name_files(op, attached.as_ref(), &extra).map_err(failed)?);
         let mounts = self.step_mounts(inputs, op, &extra)?;
@@ -153,7 +157,7 @@ impl EngineWorker<'_> {
             fs_err::write(&path, text)?;
             Ok(Mount::bind(path, format!("/etc/{name}"), true))
         };
-        Ok(vec![write("hosts", &files.hosts)?, write("resolv.conf", &files.resolv_conf)?])
+        Ok(vec![write("hosts", &hosts(&extra))?, write("resolv.conf", &files.resolv_conf)?])
     }
 
     /// Reads both streams until the process has ended and they are empty; kills it when the build is cancelled.
@@ -215,8 +219,8 @@ fn pack(
 ) -> Result<CommittedLayer, EngineError> {
     let staged = layers.begin(lease)?;
     let mut file = staged.tar_file()?.into_file();
-    let (info, contents) =
-        strata_layer::pack(upper, &mut file).map_err(|error| EngineError::layer("cannot pack the layer", error))?;
+    let (info, contents) = strata_layer::pack(upper, &mut file)
+        .map_err(|error| EngineError::layer("cannot pack the layer", error))?;
     let below = parents
         .iter()
         .map(|layer| layer.committed().map(|layer| layer.diff_id))
@@ -224,6 +228,15 @@ fn pack(
         .map_err(EngineError::runtime)?;
     let record = staged.commit(info, &contents, &below)?;
     Ok(CommittedLayer { diff_id: record.diff_id, size: record.content_size })
+}
+
+/// BuildKit's `/etc/hosts` of a step.
+fn hosts(extra: &[(String, IpAddr)]) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (name, address) in extra {
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {

@@ -36,12 +36,10 @@ impl EngineWorker<'_> {
         let below: Vec<DiffId> =
             parents.iter().map(|layer| Ok(layer.committed()?.diff_id)).collect::<Result<_, WorkerError>>()?;
         let made = self.make_layer(&below, |stack, builder| match op {
-            FileOp::Copy(op) => self.copy_into(stack, origin, op, builder),
+            FileOp::Copy(op) => self.copy_into(stack, !below.is_empty(), origin, op, builder),
             FileOp::Workdir { path, owner, epoch } => {
-                let owner = match owner.as_str() {
-                    "" => (0, 0),
-                    name => copy::owner(stack, name).map_err(copy_failed)?,
-                };
+                let accounts = (!below.is_empty()).then_some(stack);
+                let owner = if owner.is_empty() { (0, 0) } else { self.owner(accounts, owner)? };
                 copy::workdir(stack, path.as_bytes(), owner, seconds(*epoch), builder).map_err(copy_failed)
             }
         })?;
@@ -59,7 +57,9 @@ impl EngineWorker<'_> {
         let file = staged.tar_file().map_err(store_failed)?.into_file();
         let mut builder = LayerBuilder::new(file);
         fill(&stack, &mut builder)?;
-        let (_, info, contents) = builder.finish().map_err(|error| EngineError::layer("cannot write a layer", error))
+        let (_, info, contents) = builder
+            .finish()
+            .map_err(|error| EngineError::layer("cannot write a layer", error))
             .map_err(super::cache::failed)?;
         let record = staged.commit(info, &contents, below).map_err(store_failed)?;
         Ok(CommittedLayer { diff_id: record.diff_id, size: record.content_size })
@@ -68,6 +68,7 @@ impl EngineWorker<'_> {
     fn copy_into(
         &self,
         stack: &Stack,
+        has_root: bool,
         origin: Origin<'_, LayerHandle>,
         op: &CopyOp,
         builder: &mut LayerBuilder<std::fs::File>,
@@ -79,13 +80,22 @@ impl EngineWorker<'_> {
         }
         let owner = match op.chown.as_deref() {
             None | Some("") => None,
-            Some(text) => Some(copy::owner(stack, text).map_err(copy_failed)?),
+            Some(text) => Some(self.owner((!op.link && has_root).then_some(stack), text)?),
         };
         let chmod = op.chmod.as_deref().map(str::parse::<Chmod>).transpose();
         let chmod = chmod.map_err(super::cache::failed)?;
         let options = CopyOptions { owner, chmod, created };
         let below = (!op.link).then_some(stack);
         copy::copy(&selections, below, op.destination.as_bytes(), &options, builder).map_err(copy_failed)
+    }
+
+    /// Whom a name means; what is not known is told.
+    fn owner(&self, accounts: Option<&Stack>, name: &str) -> Result<(u32, u32), WorkerError> {
+        let owner = copy::owner(accounts, name).map_err(copy_failed)?;
+        for message in &owner.unknown {
+            self.warn(message);
+        }
+        Ok(owner.ids)
     }
 
     fn source(
@@ -102,7 +112,8 @@ impl EngineWorker<'_> {
                 (Arc::new(files), name)
             }
             CopySource::Http { url, .. } | CopySource::Git { url, .. } => {
-                let message = format!("ADD {url}: remote sources are not supported yet; download it into the context");
+                let message =
+                    format!("ADD {url}: remote sources are not supported yet; download it into the context");
                 return Err(super::cache::failed(EngineError::Invalid(message)));
             }
         };

@@ -8,12 +8,12 @@ use crate::{Engine, EngineError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use strata_build::{
-    Base, CachedLayer, CommittedLayer, Detail, ExecError, ExecOp, FileEntry, FileKind, FileOp, Layer as _, Origin,
-    Selected, Selection, Stream, Worker, WorkerError,
+    Base, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry, FileKind,
+    FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,
 };
+use strata_layer::FileType;
 use strata_layer::copy::{self, CopyError, SelectedFile};
 use strata_layer::tree::SourceTree;
-use strata_layer::FileType;
 use strata_oci::{DiffId, Digest, Platform, Reference};
 use strata_store::Lease;
 
@@ -22,6 +22,7 @@ pub(super) struct EngineWorker<'a> {
     request: &'a BuildRequest,
     contexts: &'a Contexts,
     lease: Lease,
+    events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
 }
 
@@ -31,9 +32,10 @@ impl<'a> EngineWorker<'a> {
         request: &'a BuildRequest,
         contexts: &'a Contexts,
         lease: Lease,
+        events: &'a dyn EventSink,
         cancel: &'a AtomicBool,
     ) -> Self {
-        Self { engine, request, contexts, lease, cancel }
+        Self { engine, request, contexts, lease, events, cancel }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -46,6 +48,11 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Says something that is no error.
+    pub(super) fn warn(&self, message: &str) {
+        self.events.event(Event::Warning { message, span: None });
     }
 
     pub(super) fn cancel(&self) -> &'a AtomicBool {
@@ -65,7 +72,8 @@ impl<'a> EngineWorker<'a> {
             }),
             Origin::Layers(handles) => {
                 let layers = diff_ids(handles)?;
-                let stack = self.engine.store().layers().stack(&layers).map_err(|e| failed(EngineError::from(e)))?;
+                let stack =
+                    self.engine.store().layers().stack(&layers).map_err(|e| failed(EngineError::from(e)))?;
                 Ok(Arc::new(stack))
             }
         }

@@ -21,7 +21,7 @@ type TarReader<'a> = Reader<BufReader<Box<dyn Read + Send + 'a>>>;
 /// The tar in a file: compressed or not, judged by content. `None` if there is none.
 fn open<'a>(tree: &'a dyn SourceTree, path: &[u8], entry: &Entry) -> Result<TarReader<'a>, LayerError> {
     let input = BufReader::with_capacity(1 << 16, decompress(tree.open(path, entry)?)?);
-    Ok(Reader::new(input, &Limits::default()))
+    Ok(Reader::new(input, &Limits::default()).rooted())
 }
 
 /// True if the file decompresses to something that begins with a member of a tar.

@@ -31,16 +31,11 @@ pub enum CopyError {
         /// What is wrong, and with which member.
         what: String,
     },
-    /// `--chown` or USER names an account that the image does not have.
-    #[error("unable to find {kind} {name}: no matching entries in {file}")]
-    UnknownOwner {
-        /// `user` or `group`.
-        kind: &'static str,
-        /// As given.
-        name: String,
-        /// `passwd` or `group`.
-        file: &'static str,
-    },
+    /// `--chown` or USER names an account where there is no root file system that could know it.
+    #[error(
+        "invalid user index: -1: {0:?} is a name, and there is no file system to look it up in; give its number"
+    )]
+    NoAccounts(String),
     /// Reading a tree or writing the layer failed.
     #[error(transparent)]
     Layer(#[from] LayerError),

@@ -19,6 +19,8 @@ pub struct Reader<R> {
     global: Records,
     members: u64,
     ended: bool,
+    /// Names begin at the root, so that `..` ends there.
+    rooted: bool,
 }
 
 /// What the extension headers before a member said.
@@ -49,6 +51,12 @@ impl From<String> for Fault {
 }
 
 impl<R: BufRead> Reader<R> {
+    /// Takes names as they would be understood if the root of the file system were extracted to: `..` cannot pass it.
+    /// Without this a name that leads out is an error.
+    pub(crate) fn rooted(self) -> Self {
+        Self { rooted: true, ..self }
+    }
+
     /// A reader at the beginning of a tar.
     pub fn new(input: R, limits: &Limits) -> Self {
         Self {
@@ -59,6 +67,7 @@ impl<R: BufRead> Reader<R> {
             global: Records::default(),
             members: 0,
             ended: false,
+            rooted: false,
         }
     }
 
@@ -205,6 +214,10 @@ impl<R: BufRead> Reader<R> {
         Ok(body)
     }
 
+    fn path(&self, name: &[u8]) -> Result<Vec<u8>, String> {
+        if self.rooted { name::clean(&[b"/", name].concat()) } else { name::clean(name) }
+    }
+
     /// Puts a member together from its header and extensions.
     fn member(
         &mut self,
@@ -217,7 +230,7 @@ impl<R: BufRead> Reader<R> {
         let raw =
             records.sparse.name.take().or(records.path.take()).or(long_name).unwrap_or_else(|| header.name());
         shown.clone_from(&raw);
-        let path = name::clean(&raw)?;
+        let path = self.path(&raw)?;
         let link = records.link_path.take().or(long_link).unwrap_or_else(|| header.link_name());
         let flag = header.type_flag();
         let mut metadata = member::metadata(header, &mut records)?;
@@ -233,7 +246,7 @@ impl<R: BufRead> Reader<R> {
                 MemberKind::Regular(segments)
             }
             b'1' => MemberKind::HardLink(
-                name::clean(&link).map_err(|what| format!("the target of its hard link is bad: {what}"))?,
+                self.path(&link).map_err(|what| format!("the target of its hard link is bad: {what}"))?,
             ),
             b'2' => MemberKind::Symlink(member::symlink_target(link)?),
             b'3' => MemberKind::CharDevice,

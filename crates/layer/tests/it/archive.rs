@@ -248,3 +248,23 @@ fn a_truncated_archive_is_an_error_and_names_itself() {
     let error = scene.copy(&context, &copy).unwrap_err().to_string();
     assert!(error.starts_with("cannot unpack /t.tar: "), "{error}");
 }
+
+#[test]
+fn names_that_lead_out_end_at_the_destination() {
+    let mut scene = Scene::new();
+    context(
+        &scene,
+        r#"make("a.tar", "w", ("../up", b"u", {}), ("/abs/f", b"a", {}), ("d/../../../deep/x", b"x", {}),
+            ("h", None, dict(type=H, linkname="../../up")))"#,
+    );
+    let expected = [
+        "in 0755 0:0 dir",
+        "in/abs 0755 0:0 dir",
+        "in/abs/f 0644 0:0 file \"a\"",
+        "in/deep 0755 0:0 dir",
+        "in/deep/x 0644 0:0 file \"x\"",
+        "in/h 0644 0:0 file \"u\" =in/h",
+        "in/up 0644 0:0 file \"u\" =in/h",
+    ];
+    assert_added(&mut scene, Copy::new(&["a.tar"], "/in"), &expected);
+}

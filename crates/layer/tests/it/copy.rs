@@ -453,15 +453,32 @@ fn owners_by_name() {
     for (text, expected) in [
         ("app", (1000, 1001)),
         ("app:staff", (1000, 50)),
-        ("app:", (1000, 1001)),
+        ("app:", (1000, 0)),
         ("7", (7, 7)),
         ("7:8", (7, 8)),
         ("7:staff", (7, 50)),
         (":staff", (0, 50)),
     ] {
-        assert_eq!(owner(&stack, text).unwrap(), expected, "{text}");
+        let found = owner(Some(&stack), text).unwrap();
+        assert_eq!((found.ids, found.unknown.len()), (expected, 0), "{text}");
     }
-    let unknown = |text| owner(&stack, text).unwrap_err().to_string();
-    assert_eq!(unknown("ghost"), "unable to find user ghost: no matching entries in passwd");
-    assert_eq!(unknown("app:ghosts"), "unable to find group ghosts: no matching entries in group");
+    for (text, expected, told) in [
+        ("ghost", (0, 0), &["user ghost"][..]),
+        ("app:ghosts", (1000, 1001), &["group ghosts"]),
+        ("ghost:staff", (0, 50), &["user ghost"]),
+        ("ghost:ghosts", (0, 0), &["user ghost", "group ghosts"]),
+    ] {
+        let found = owner(Some(&stack), text).unwrap();
+        assert_eq!(found.ids, expected, "{text}");
+        assert_eq!(found.unknown.len(), told.len(), "{text}");
+        for (sentence, name) in found.unknown.iter().zip(told) {
+            assert!(
+                sentence.starts_with(&format!("unable to find {name}: no matching entries")),
+                "{sentence}"
+            );
+        }
+    }
+    assert_eq!(owner(None, "7:8").unwrap().ids, (7, 8));
+    let refused = owner(None, "7:app").unwrap_err().to_string();
+    assert!(refused.starts_with("invalid user index: -1: \"7:app\" is a name"), "{refused}");
 }
