@@ -128,10 +128,17 @@ impl Invocation {
     }
 
     /// A switch of this command in the form `--name=value`.
-    fn switch<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
-        let (name, value) = text.strip_prefix("--")?.split_once('=')?;
-        let is_switch = self.flag(name).is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue));
-        is_switch.then_some((name, value))
+    fn switch<'a>(&'a self, text: &'a str) -> Option<(&'a str, &'a str)> {
+        let is_switch = |arg: &&Arg| matches!(arg.get_action(), ArgAction::SetTrue);
+        let (name, value) = text.strip_prefix('-')?.split_once('=')?;
+        if let Some(name) = name.strip_prefix('-') {
+            return self.flag(name).filter(is_switch).map(|_| (name, value));
+        }
+        // `-d=true`, one letter alone.
+        let mut letters = name.chars();
+        let (letter, None) = (letters.next()?, letters.next()) else { return None };
+        let arg = self.command.get_arguments().find(|arg| arg.get_short() == Some(letter));
+        Some((arg.filter(is_switch)?.get_long()?, value))
     }
 
     /// `--rm=true` is `--rm`, `--rm=false` is nothing.
@@ -248,6 +255,7 @@ mod tests {
             "run --rm --init -e A=1 img --rm=true".replace(" --init", "")
         );
         assert_eq!(rewritten("run --name --rm=true img"), "run --name --rm=true img");
+        assert_eq!(rewritten("run -d=true -i=false -t img"), "run --detach -t img");
         assert_eq!(rewritten("build --no-cache=true --pull=0 ."), "build --no-cache .");
         assert_eq!(rewritten("history --human=false img"), "history --human=false img");
         let message = of("rm --force=maybe x").arguments().expect_err("no boolean");

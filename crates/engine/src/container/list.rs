@@ -90,9 +90,13 @@ impl Engine {
         let containers = self.store().containers();
         Ok(match key {
             "id" => Box::new(move |record, _| values.iter().any(|value| record.id.starts_with(value))),
-            "name" => Box::new(move |record, _| {
-                values.iter().any(|value| record.name.contains(value.trim_start_matches('/')))
-            }),
+            "name" => {
+                let patterns = values.iter().map(|value| name_pattern(value)).collect::<Result<Vec<_>, _>>()?;
+                Box::new(move |record, _| {
+                    let slashed = format!("/{}", record.name);
+                    patterns.iter().any(|pattern| pattern.is_match(&record.name) || pattern.is_match(&slashed))
+                })
+            }
             "status" if values.iter().any(|value| !STATES.contains(&value.as_str())) => {
                 return Err(EngineError::Invalid(format!(
                     "invalid filter 'status={}': use {}",
@@ -142,6 +146,11 @@ impl Engine {
     }
 }
 
+/// As Docker: a regular expression anywhere in the name, which may be written with its slash.
+fn name_pattern(text: &str) -> Result<regex_lite::Regex, EngineError> {
+    regex_lite::Regex::new(text).map_err(|error| EngineError::Invalid(format!("invalid filter 'name={text}': {error}")))
+}
+
 type Test = Box<dyn Fn(&ContainerRecord, &Stored) -> bool>;
 
 pub(super) fn status(state: &Recorded) -> &'static str {
@@ -168,10 +177,9 @@ fn state(state: &Recorded) -> ContainerState {
 
 /// `0.0.0.0:80->80/tcp, [::]:80->80/tcp`, and exposed ports that are not published, of a running container.
 fn ports(stored: &Stored, alive: bool) -> Vec<String> {
-    if !alive {
-        return Vec::new();
-    }
-    let bindings: Vec<_> = stored.endpoint.iter().flat_map(|endpoint| endpoint.bindings.iter()).collect();
+    // Without a network of its own it has no ports to show.
+    let Some(endpoint) = stored.endpoint.as_ref().filter(|_| alive) else { return Vec::new() };
+    let bindings: Vec<_> = endpoint.bindings.iter().collect();
     let mut shown: Vec<String> = bindings
         .iter()
         .map(|binding| {

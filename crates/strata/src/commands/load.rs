@@ -13,7 +13,7 @@ pub(crate) struct Load {
     /// Read from a file instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Print only errors
+    /// Accepted for Docker's sake: there is no progress to leave out
     #[arg(short, long)]
     quiet: bool,
 }
@@ -34,9 +34,7 @@ impl Load {
                 Loaded::Tagged(reference) => format!("Loaded image: {}\n", reference.familiar()),
                 Loaded::Untagged(id) => format!("Loaded image ID: {id}\n"),
             };
-            if !self.quiet {
-                emit(&line)?;
-            }
+            emit(&line)?;
         }
         Ok(0)
     }

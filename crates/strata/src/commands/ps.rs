@@ -97,6 +97,8 @@ pub(super) fn row(
     let command = command.join(" ");
     let command = if no_trunc { command } else { units::ellipsis(&command, 20) };
     let id = if no_trunc { &container.id[..] } else { &container.id[..12] };
+    let cut = |mount: &String| if no_trunc { mount.clone() } else { units::ellipsis(mount, 15) };
+    let mounts: Vec<String> = container.mounts.iter().map(cut).collect();
     let labels: Vec<String> = container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let size = size
         .map(|(own, image)| {
@@ -110,7 +112,7 @@ pub(super) fn row(
         ("Image", container.image.clone()),
         ("Labels", labels.join(",")),
         ("LocalVolumes", container.volumes.to_string()),
-        ("Mounts", container.mounts.join(",")),
+        ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
         ("Networks", container.networks.join(",")),
         ("Ports", container.ports.join(", ")),

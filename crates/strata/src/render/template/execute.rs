@@ -303,6 +303,7 @@ impl State<'_> {
             value = match value {
                 Value::Object(fields) => match fields.get(name) {
                     Some(value) => value,
+                    None if self.mode == Mode::Document && left_out(fields, name) => &Value::Null,
                     None if self.mode == Mode::Document => {
                         return Err(self.failed(text, format!("map has no entry for key {name:?}")));
                     }
@@ -326,6 +327,17 @@ impl State<'_> {
     }
 }
 
+/// Fields of Docker's types that its JSON leaves out when they are empty; templates see them all the same.
+fn left_out(fields: &serde_json::Map<String, Value>, name: &str) -> bool {
+    if fields.contains_key("Cmd") && fields.contains_key("Env") {
+        return matches!(
+            name,
+            "ExposedPorts" | "Healthcheck" | "Shell" | "StopSignal" | "StopTimeout" | "Volumes" | "Labels"
+        );
+    }
+    name == "Health" && fields.contains_key("Running")
+}
+
 /// Go prints a nil list as `[]` and a nil map as `map[]`; JSON has null for both. Docker's names tell.
 fn printed(pipeline: &Pipeline, result: &Value) -> String {
     let name = match (&pipeline.commands[..], result) {
@@ -342,6 +354,7 @@ fn printed(pipeline: &Pipeline, result: &Value) -> String {
             "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell" | "RepoTags" | "RepoDigests" | "Layers"
             | "Mounts",
         ) => "[]".to_owned(),
+        Some("StopSignal") => String::new(),
         Some("Labels" | "Volumes" | "ExposedPorts" | "Ports" | "Networks") => "map[]".to_owned(),
         _ => value::print(result),
     }

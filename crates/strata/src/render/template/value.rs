@@ -17,10 +17,18 @@ pub(super) fn print(value: &Value) -> String {
             let mut entries: Vec<_> = fields.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             let entries: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
+                entries.iter().map(|(key, value)| format!("{key}:{}", entry(key, value))).collect();
             format!("map[{}]", entries.join(" "))
         }
     }
+}
+
+/// Ports and volume paths are keys of empty structs, which Go prints as `{}`.
+fn entry(key: &str, value: &Value) -> String {
+    if key.contains('/') && value.as_object().is_some_and(|fields| fields.is_empty()) {
+        return "{}".to_owned();
+    }
+    print(value)
 }
 
 /// Docker's types have structs where JSON has objects; the two that people print whole are told by their keys.

@@ -1,0 +1,88 @@
+//! `build`: every way of showing progress, and errors that point into the Dockerfile.
+
+use crate::world::World;
+
+fn attempt(world: &World, dockerfile: &str, line: &str) -> String {
+    world.file("ctx/Dockerfile", dockerfile.as_bytes());
+    world.transcript(&[line])
+}
+
+#[test]
+fn progress_without_run() {
+    let world = World::with_base();
+    world.file("ctx/a.txt", b"a\n");
+    let dockerfile = "FROM base:1\nENV A=1\nWORKDIR /app\nCOPY a.txt .\nCMD [\"x\"]\n";
+    let first = attempt(&world, dockerfile, "build --progress plain -t app ctx");
+    let text = world.transcript(&[
+        "build --progress plain -t app ctx",
+        "build --progress classic -t app ctx",
+        "build -q -t app ctx",
+        "build --progress quiet -t app ctx",
+        "build -q --iidfile id.txt ctx",
+    ]);
+    insta::assert_snapshot!(first + &text);
+    let id = fs_err::read_to_string(world.path("id.txt")).expect("the ID");
+    assert_eq!(id + "\n", world.ok(&["build", "-q", "ctx"]));
+}
+
+#[test]
+fn errors_point_into_the_dockerfile() {
+    let world = World::with_base();
+    let cases = [
+        "FROM base:1\nRUNN true\n",
+        "FROM\n",
+        "FROM base:1 # the base\n",
+        "FROM base:1\nEXPOSE 80 # web\n",
+        "FROM Base:1\n",
+        "FROM nosuch:9\n",
+        "FROM bas:1\n",
+        "FROM base:1\nCOPY missing.txt /\n",
+        "FROM base:1\nCOPY onlyone\n",
+        "FROM base:1\nENV A\n",
+        "FROM base:1\nCOPY --from=nosuch /a /b\n",
+        "ENV A=1\nFROM base:1\n",
+        "",
+    ];
+    let text: String = cases
+        .iter()
+        .map(|dockerfile| {
+            format!("--- {dockerfile:?}\n{}", attempt(&world, dockerfile, "build --progress plain -t x ctx"))
+        })
+        .collect();
+    insta::assert_snapshot!(text + &world.transcript(&["images --format {{.Repository}}"]));
+}
+
+#[test]
+fn wrong_requests() {
+    let world = World::with_base();
+    world.file("ctx/Dockerfile", b"FROM base:1 AS one\nENV A=1\n");
+    insta::assert_snapshot!(world.transcript(&[
+        "build nosuchdir",
+        "build -f nosuch.Dockerfile ctx",
+        "build --target nosuch ctx",
+        "build -t UPPER ctx",
+        "build --network fancy ctx",
+        "build --platform nosuch/arch/x/y ctx",
+        "build --secret nokey ctx",
+    ]));
+}
+
+#[test]
+fn run_steps() {
+    let Some(world) = World::with_shell("build::run_steps") else { return };
+    let dockerfile = "FROM box:1\nRUN echo hello; echo content > /file\nRUN wc -c /file\n";
+    let good = attempt(&world, dockerfile, "build --network none --progress plain -t app ctx");
+    let cached = world.transcript(&[
+        "build --network none --progress classic -t app ctx",
+        "build --network none -q --no-cache -t app ctx",
+        "history --format '{{.CreatedBy}} [{{.Comment}}]' --no-trunc app",
+        "run --rm --network none app cat /file",
+    ]);
+    let failing = "FROM box:1\nRUN true\nRUN echo before; exit 7\n";
+    let failed = attempt(&world, failing, "build --network none --progress plain -t bad ctx")
+        + &world.transcript(&[
+            "build --network none --progress classic -t bad ctx",
+            "images --format {{.Repository}}",
+        ]);
+    insta::assert_snapshot!(good + &cached + &failed);
+}

@@ -1,0 +1,197 @@
+//! `run`, `exec`, `ps`, `logs`, `stop`, `kill`, `wait`, `rm`, `diff`: on the real kernel, so only as root.
+
+use crate::world::World;
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn run_in_the_foreground() {
+    let Some(world) = World::with_shell("run_in_the_foreground") else { return };
+    insta::assert_snapshot!(world.transcript(&[
+        "run --rm --network none box:1 echo hello",
+        "run --rm --network none box:1 sh -c 'echo out; echo err >&2; exit 7'",
+        "run --rm --network none box:1 nosuch",
+        "run --rm --network none box:1 /etc",
+        "run --rm --network none box:1 sh -c 'kill -9 $$; echo alive'",
+        "run --rm --network none --init box:1 sh -c 'kill -9 $$'",
+        "run --rm --network none -e A=1 -e NOT_SET --hostname h box:1 env",
+        "run --rm --network none -w /new/dir -u bob box:1 sh -c 'pwd; id'",
+        "run --rm --network none -u 7:8 --group-add 9 box:1 id",
+        "run --rm --network none --entrypoint echo box:1 a b",
+        "run --rm --network none --entrypoint '' box:1 echo c",
+        "run --rm --network none --read-only box:1 touch /x",
+        "run --rm --network none --read-only --tmpfs /t:size=1m box:1 sh -c 'touch /t/x; df /t | tr -s \" \"'",
+        "run --rm --network none --shm-size 1m box:1 sh -c 'df /dev/shm | tr -s \" \"'",
+        "run --rm=true --network none --network none --name a1 --name a2 box:1 true",
+        "ps -a",
+    ]));
+}
+
+#[test]
+fn run_refuses() {
+    let Some(world) = World::with_shell("run_refuses") else { return };
+    insta::assert_snapshot!(world.transcript(&[
+        "run --rm nosuch",
+        "run --rm bx:1",
+        "run --rm BOX:1",
+        "run --rm --network nosuch box:1",
+        "run --rm --name -bad box:1",
+        "run --rm -w rel box:1 pwd",
+        "run --rm -u nosuch box:1 id",
+        "run --rm -m 1m box:1 true",
+        "run --rm -p 99999:80 box:1",
+        "run --rm -p abc box:1",
+        "run --rm -v /tmp:rel box:1",
+        "run --rm -v a:/ box:1",
+        "run --rm -v /tmp:/x:bogus box:1",
+        "run --rm --mount type=bind,source=/nonexist,target=/x box:1",
+        "run --rm --mount type=bogus,target=/x box:1",
+        "run --rm --cap-add BOGUS box:1",
+        "run --rm --cap-drop BOGUS box:1",
+        "run --rm --security-opt bogus box:1",
+        "run --rm --stop-signal BOGUS box:1",
+        "run --rm --restart always box:1",
+        "run --pull bogus box:1",
+        "run --platform linux/s390x box:1",
+        "run --env-file nosuch box:1",
+        "run --cidfile box.tar box:1",
+        "run -it box:1",
+        "ps -a",
+    ]));
+}
+
+#[test]
+fn life_of_a_container() {
+    let Some(world) = World::with_shell("life_of_a_container") else { return };
+    let script = "trap \"exit 3\" TERM; echo out; echo err >&2; while :; do sleep 0.05; done";
+    let start =
+        ["run", "-d", "--name", "one", "--network", "none", "--label", "a=b", "box:1", "sh", "-c", script];
+    let first = world.entry("run -d --name one ...", &world.output(&start));
+    wait_for(|| world.ok(&["logs", "one"]) == "out\n");
+    insta::assert_snapshot!(first + &world.transcript(&[
+        "run --name one --network none box:1 true",
+        "ps",
+        "ps -q",
+        "ps --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Labels}} {{.Networks}} [{{.Ports}}]'",
+        "ps --filter name=^on --filter label=a=b --format {{.Names}}",
+        "ps --filter name=^ne --format {{.Names}}",
+        "ps --filter ancestor=box:1 --filter status=running --format {{.Names}}",
+        "ps --format 'table {{.Names}}\\t{{.Label \"a\"}}'",
+        "exec one echo hello",
+        "exec one sh -c 'exit 5'",
+        "exec one nosuch",
+        "exec one /etc",
+        "exec -w /missing one pwd",
+        "exec -u nosuch one id",
+        "exec -u bob -e A=1 -w /data one sh -c 'id; pwd; echo $A'",
+        "exec -it one sh",
+        "exec -d one touch /made",
+        "rm one",
+        "rmi box:1",
+        "rmi -f box:1",
+        "ps --format {{.Image}}",
+        "kill -s NOSUCH one",
+        "stop one",
+        "stop one",
+        "wait one",
+        "kill one",
+        "exec one true",
+        "logs one",
+        "logs --tail 0 one",
+        "ps -a --no-trunc --format '{{.Command}}'",
+        "ps -a --filter exited=3 --format {{.Names}}",
+        "ps -a --filter exited=4",
+        "inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.Name}} {{.Path}}' one",
+        "diff one",
+        "rm one",
+        "ps -a",
+    ]));
+}
+
+#[test]
+fn diff_and_sizes() {
+    let Some(world) = World::with_shell("diff_and_sizes") else { return };
+    let script = "echo changed > /etc/group; mkdir -p /n/m; rm /data/seed; echo 12345678 > /n/m/file";
+    world.ok(&["run", "--name", "dd", "--network", "none", "box:1", "sh", "-c", script]);
+    let list = world.ok(&["ps", "-a", "-s", "--format", "{{.Names}} {{.Size}}"]);
+    assert!(list.starts_with("dd 17B (virtual "), "{list}");
+    insta::assert_snapshot!(world.transcript(&["diff dd", "container prune", "container prune -f", "ps -a"]));
+}
+
+#[test]
+fn logs_follow_cut_and_tell_the_time() {
+    let Some(world) = World::with_shell("logs_follow_cut_and_tell_the_time") else { return };
+    let script = "for i in 1 2 3 4; do echo line $i; sleep 0.1; done; echo end >&2";
+    world.ok(&["run", "-d", "--name", "ll", "--network", "none", "box:1", "sh", "-c", script]);
+    insta::assert_snapshot!(world.transcript(&[
+        "logs -f ll",
+        "logs --tail 2 ll",
+        "logs -n 1 -t ll",
+        "logs --since 2001-01-01T00:00:00Z --tail 1 ll",
+        "logs --until 2001-01-01 ll",
+        "logs --since nonsense ll",
+    ]));
+}
+
+#[test]
+fn standard_input_reaches_the_container() {
+    let Some(world) = World::with_shell("standard_input_reaches_the_container") else { return };
+    let pipe = |arguments: &[&str], input: &[u8]| {
+        let mut command = world.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        std::thread::scope(|scope| {
+            // Beside the reading: cat answers long before it has everything. Without -i nobody reads this.
+            scope.spawn(move || stdin.write_all(input));
+            child.wait_with_output().expect("ends").stdout
+        })
+    };
+    let input: Vec<u8> = (0..300_000u32).flat_map(|n| n.to_le_bytes()).collect();
+    assert!(
+        pipe(&["run", "--rm", "-i", "--network", "none", "box:1", "cat"], &input) == input,
+        "all bytes, unchanged"
+    );
+    assert_eq!(
+        pipe(&["run", "--rm", "--network", "none", "box:1", "cat"], b""),
+        b"",
+        "without -i it is empty"
+    );
+    world.ok(&["run", "-d", "--name", "cc", "--network", "none", "box:1", "sleep", "60"]);
+    assert!(pipe(&["exec", "-i", "cc", "cat"], &input) == input, "all bytes, unchanged");
+    world.ok(&["rm", "-f", "cc"]);
+}
+
+#[test]
+fn ports_are_shown_and_answer() {
+    let Some(world) = World::with_shell("ports_are_shown_and_answer") else { return };
+    // The container is never asked anything: what is shown is what matters here.
+    world.ok(&["run", "-d", "--name", "pp", "-p", "127.0.0.1:0:8080", "box:1", "sleep", "60"]);
+    let shown = world.ok(&["ps", "--format", "{{.Ports}}"]);
+    let port: u16 = shown
+        .trim()
+        .strip_prefix("127.0.0.1:")
+        .and_then(|rest| rest.strip_suffix("->8080/tcp"))
+        .and_then(|port| port.parse().ok())
+        .unwrap_or_else(|| panic!("{shown}"));
+    let template = "{{(index (index .NetworkSettings.Ports \"8080/tcp\") 0).HostPort}}";
+    assert_eq!(world.ok(&["inspect", "-f", template, "pp"]).trim(), port.to_string());
+    let taken = world.output(&["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "box:1", "true"]);
+    let error = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert_eq!(taken.status.code(), Some(125), "{error}");
+    assert!(
+        error.contains(&format!("Bind for 127.0.0.1:{port} failed: port is already allocated")),
+        "{error}"
+    );
+    assert_eq!(world.ok(&["ps", "-a", "--format", "{{.Names}}"]), "pp\n", "a run that failed leaves nothing");
+    world.ok(&["rm", "-f", "pp"]);
+}
+
+fn wait_for(mut holds: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    panic!("did not happen within 5 s");
+}

@@ -1,0 +1,13 @@
+//! The real binary, its whole output: what users and scripts see. Every test has a store of its own; a transcript of
+//! its commands is compared with a file in `snapshots/`, IDs and times replaced by names.
+//! `INSTA_UPDATE=always cargo test -p strata --test cli` writes the files anew.
+
+mod archives;
+mod build;
+mod containers;
+mod images;
+mod interop;
+mod terminal;
+mod usage;
+mod volumes;
+mod world;
