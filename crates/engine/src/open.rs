@@ -1,6 +1,7 @@
 //! Opening the engine.
 use crate::EngineError;
 use std::path::{Path, PathBuf};
+use strata_oci::DiffId;
 use strata_runtime::mount;
 use strata_store::{GcOptions, Store, StoreOptions};
 
@@ -60,9 +61,18 @@ impl Engine {
     }
 
     /// Makes the layers visible and gives their directories, bottom first.
-    pub(crate) fn mount_layers(&self, layers: &[strata_oci::DiffId]) -> Result<Vec<PathBuf>, EngineError> {
+    pub(crate) fn mount_layers(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, EngineError> {
+        self.mount_layers_where(layers, &|_| true)
+    }
+
+    /// Like [`Self::mount_layers`], for some positions of the stack only.
+    pub(crate) fn mount_layers_where(
+        &self,
+        layers: &[DiffId],
+        wanted: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<PathBuf>, EngineError> {
         self.ensure_layer_mode()?;
-        let mounts = self.store.layers().mounts(layers)?;
+        let mounts = self.store.layers().mounts_where(layers, wanted)?;
         if let Err(error) = mount::mount_layers(&mounts) {
             if self.store.layers().repair_indexes(layers)? == 0 {
                 return Err(EngineError::runtime(error));

@@ -33,6 +33,7 @@ pub use workdir::workdir;
 
 use crate::{LayerBuilder, Stack};
 use plan::Plan;
+use std::borrow::Borrow;
 use std::io::Write;
 
 /// How a copy treats what it makes.
@@ -56,18 +57,19 @@ pub struct CopyOptions {
 /// # Errors
 /// BuildKit's refusals (a directory onto a file, a file onto a directory), a source that changes while it is read,
 /// and whatever reading and writing can fail with. The builder's output is then useless.
-pub fn copy<W: Write>(
-    selections: &[Selection],
+pub fn copy<W: Write, S: Borrow<Selection>>(
+    selections: &[S],
     below: Option<&Stack>,
     destination: &[u8],
     options: &CopyOptions,
     builder: &mut LayerBuilder<W>,
 ) -> Result<(), CopyError> {
-    let mut plan = Plan::new(selections, below, options);
+    let selections: Vec<&Selection> = selections.iter().map(Borrow::borrow).collect();
+    let mut plan = Plan::new(&selections, below, options);
     for (number, selection) in selections.iter().enumerate() {
         for root in 0..selection.roots.len() {
             plan.place(number, root, destination)?;
         }
     }
-    emit::emit(plan.finish(), selections, below, builder)
+    emit::emit(plan.finish(), &selections, below, builder)
 }

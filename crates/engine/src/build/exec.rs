@@ -71,30 +71,22 @@ impl EngineWorker<'_> {
         Ok(self.pack(parents, upper, scratch))
     }
 
-    /// Directories of the layers below, bottom first. A layer that is still being packed is its own directory; one
-    /// that is in the store is mounted, which needs the names of all below it.
+    /// Directories of the layers below, bottom first. What this build ran is its own directory, packed or not: nothing
+    /// need be mounted for it. A layer of the store is mounted, which needs the names of all below it.
     fn lower_directories(&self, parents: &[LayerHandle]) -> Result<Vec<PathBuf>, ExecError> {
-        let places: Vec<Place> = parents.iter().map(LayerHandle::place).collect();
-        let stored: Vec<DiffId> = places
-            .iter()
-            .map_while(|place| match place {
-                Place::Store(layer) => Some(layer.diff_id),
-                Place::Directory(_) => None,
-            })
-            .collect();
-        let all_above_are_directories =
-            places[stored.len()..].iter().all(|place| matches!(place, Place::Directory(_)));
-        if !all_above_are_directories {
-            let layers = diff_ids(parents)?;
-            return self.engine().mount_layers(&layers).map_err(failed);
-        }
-        let mut lower = self.engine().mount_layers(&stored).map_err(failed)?;
-        for place in places {
-            if let Place::Directory(path) = place {
-                lower.push(path);
-            }
-        }
-        Ok(lower)
+        let is_stored = |layer: &LayerHandle| matches!(layer.place(), Place::Store);
+        let named = parents.iter().rposition(is_stored).map_or(0, |last| last + 1);
+        let names = diff_ids(&parents[..named])?;
+        let mounted = self
+            .engine()
+            .mount_layers_where(&names, &|position| is_stored(&parents[position]))
+            .map_err(failed)?;
+        let mut mounted = mounted.into_iter();
+        let directory = |layer: &LayerHandle| match layer.place() {
+            Place::Store => mounted.next().expect("one directory for every layer of the store"),
+            Place::Directory(path) => path.to_owned(),
+        };
+        Ok(parents.iter().map(directory).collect())
     }
 
     fn container(&self, op: &ExecOp, attached: Option<&Attached>) -> ContainerSpec {

@@ -1,7 +1,7 @@
 //! Layer handles: a layer in the store, or a RUN's directory that is still being packed.
 use super::cache::failed;
 use crate::EngineError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use strata_build::{CommittedLayer, Layer, WorkerError};
 use strata_store::Ingest;
@@ -46,19 +46,14 @@ impl Outcome {
             }
         }
     }
-
-    fn get(&self) -> Option<CommittedLayer> {
-        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        result.as_ref().and_then(|result| result.as_ref().ok().copied())
-    }
 }
 
-/// Where a layer's files are to be had from right now.
-pub(super) enum Place {
-    /// In the store.
-    Store(CommittedLayer),
-    /// In this directory, as overlayfs left it.
-    Directory(PathBuf),
+/// Where a layer's files are to be had from.
+pub(super) enum Place<'a> {
+    /// In the store, once the layer has its name.
+    Store,
+    /// In this directory, as overlayfs left it, for as long as the handle lives.
+    Directory(&'a Path),
 }
 
 impl LayerHandle {
@@ -71,13 +66,10 @@ impl LayerHandle {
     }
 
     /// Without waiting.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place<'_> {
         match &*self.0 {
-            State::Committed(layer) => Place::Store(*layer),
-            State::Packing(packing) => match packing.outcome.get() {
-                Some(layer) => Place::Store(layer),
-                None => Place::Directory(packing.upper.clone()),
-            },
+            State::Committed(_) => Place::Store,
+            State::Packing(packing) => Place::Directory(&packing.upper),
         }
     }
 }

@@ -183,7 +183,7 @@ fn bad_archive(path: &[u8], error: &LayerError) -> CopyError {
 /// Writes the files that come from archives, each with its further names, in the order of their members.
 pub(super) fn write_members<W: Write>(
     files: &HashMap<MemberId, Vec<(&[u8], &Metadata)>>,
-    selections: &[Selection],
+    selections: &[&Selection],
     builder: &mut LayerBuilder<W>,
 ) -> Result<(), CopyError> {
     let mut archives: Vec<(usize, usize)> = files.keys().map(|id| (id.selection, id.root)).collect();

@@ -14,7 +14,7 @@ use std::io::Write;
 /// comes before them. Files from archives follow, in the archives' order: their bytes come in no other.
 pub(super) fn emit<W: Write>(
     plan: Finished,
-    selections: &[Selection],
+    selections: &[&Selection],
     below: Option<&Stack>,
     builder: &mut LayerBuilder<W>,
 ) -> Result<(), CopyError> {
@@ -50,7 +50,7 @@ pub(super) fn emit<W: Write>(
 
 /// Where bodies are found.
 struct Sources<'a> {
-    selections: &'a [Selection],
+    selections: &'a [&'a Selection],
     below: Option<&'a Stack>,
     lower: &'a [(Vec<u8>, Entry)],
 }
@@ -58,7 +58,7 @@ struct Sources<'a> {
 impl<'a> Sources<'a> {
     fn item(&self, body: Body) -> Option<(&'a Selection, Vec<u8>, &'a Item)> {
         let Body::Item { selection, root, item } = body else { return None };
-        let selection = &self.selections[selection];
+        let selection = self.selections[selection];
         let root = &selection.roots[root];
         let item = &root.items[item];
         Some((selection, root.source_path(item), item))

@@ -50,7 +50,7 @@ pub(super) struct MemberId {
 }
 
 pub(super) struct Plan<'a> {
-    pub(super) selections: &'a [Selection],
+    pub(super) selections: &'a [&'a Selection],
     below: Option<&'a Stack>,
     pub(super) options: &'a CopyOptions,
     pub(super) nodes: Planned,
@@ -71,7 +71,7 @@ pub(super) struct Finished {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(
-        selections: &'a [Selection],
+        selections: &'a [&'a Selection],
         below: Option<&'a Stack>,
         options: &'a CopyOptions,
     ) -> Self {
@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
         root: usize,
         destination: &[u8],
     ) -> Result<(), CopyError> {
-        let Selection { tree, roots, options } = &self.selections[selection];
+        let Selection { tree, roots, options } = self.selections[selection];
         let source = &roots[root];
         if options.unpack && archive::is_archive(&**tree, &source.path, &source.entry) {
             return self.unpack(selection, root, destination);

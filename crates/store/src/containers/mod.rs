@@ -129,12 +129,18 @@ impl Containers {
     /// Removes a container that does not run, with its directory; with `anonymous_volumes` also the anonymous
     /// volumes that no other container names. Whoever forces removal stops the container first.
     pub fn remove(&self, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
-        // Without volumes nothing has to be on the disk first: after a power cut, a record whose directory is gone is
-        // dropped by the sweep.
-        if anonymous_volumes {
+        // Only volumes' data must not go before their records are off the disk: after a power cut, a container's record
+        // whose directory is gone is dropped by the sweep. The volumes of a container never change.
+        let has_volumes = || -> Result<bool, StoreError> {
+            self.core.db.read(|tx| {
+                let mut named = tx.prepare_cached("SELECT 1 FROM container_volumes WHERE container = ?1")?;
+                Ok(named.exists([id])?)
+            })
+        };
+        if anonymous_volumes && has_volumes()? {
             self.core.db.write_durably(|tx| self.forget(tx, id, true))?;
         } else {
-            self.core.db.write(|tx| self.forget(tx, id, false))?;
+            self.core.db.write(|tx| self.forget(tx, id, anonymous_volumes))?;
         }
         bury(&self.core).map(drop)
     }

@@ -18,10 +18,19 @@ impl Layers {
     /// already unpacked. The files' lengths are compared with their records: the kernel would mount a short tar
     /// (`spec/erofs.md`, section 2). Hold a lease or a container record on the layers while using the values.
     pub fn mounts(&self, layers: &[DiffId]) -> Result<Vec<LayerMount>, StoreError> {
+        self.mounts_where(layers, &|_| true)
+    }
+
+    /// Like [`Self::mounts`], for the layers at some positions only.
+    pub fn mounts_where(
+        &self,
+        layers: &[DiffId],
+        wanted: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<LayerMount>, StoreError> {
         let mode = self.known_mode()?;
         let records = self.records(layers)?;
-        let mount = |(position, record)| self.mount(mode, record, &layers[..position]);
-        records.iter().enumerate().map(mount).collect()
+        let wanted = records.iter().enumerate().filter(|(position, _)| wanted(*position));
+        wanted.map(|(position, record)| self.mount(mode, record, &layers[..position])).collect()
     }
 
     fn mount(
