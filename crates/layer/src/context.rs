@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use stat_cache::StatCache;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A directory seen through an ignore filter.
 pub struct ContextDir {
@@ -29,6 +30,8 @@ pub struct ContextDir {
     path: PathBuf,
     filter: Option<Filter>,
     cache: StatCache,
+    /// All of it, walked ahead for its size and not asked for yet.
+    ahead: Mutex<Option<Vec<(Vec<u8>, Entry)>>>,
 }
 
 impl ContextDir {
@@ -46,7 +49,7 @@ impl ContextDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, Mode::empty())
             .map_err(|error| LayerError::Path { path: directory.to_owned(), what: error.to_string() })?;
-        Ok(Self { root, path: directory.to_owned(), filter, cache: StatCache::load(stat_cache) })
+        Ok(Self { root, path: directory.to_owned(), filter, cache: StatCache::load(stat_cache), ahead: Mutex::default() })
     }
 
     /// Writes the stat cache if it learned anything. Builds that save at the same time do not disturb each other;
@@ -56,6 +59,19 @@ impl ContextDir {
     /// The file cannot be written. The build itself is not affected.
     pub fn save(&self) -> Result<(), LayerError> {
         self.cache.save()
+    }
+
+    /// Sum of the lengths of the regular files that the filter lets through. What was walked for it is kept for the
+    /// first [`walk`](SourceTree::walk) over everything.
+    ///
+    /// # Errors
+    /// Some directory cannot be read.
+    pub fn size(&self) -> Result<u64, LayerError> {
+        let entries = self.walk(b"", None)?;
+        let files = entries.iter().filter(|(_, entry)| entry.is_file());
+        let size = files.map(|(_, entry)| entry.metadata.size).sum();
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries);
+        Ok(size)
     }
 
     /// Number of files that were hashed because the stat cache did not know them.
@@ -142,6 +158,12 @@ impl SourceTree for ContextDir {
     }
 
     fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Vec<(Vec<u8>, Entry)>, LayerError> {
+        if directory.is_empty()
+            && filter.is_none()
+            && let Some(entries) = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            return Ok(entries);
+        }
         let entries = self.walk_all(directory, filter)?;
         self.cache.walked(directory);
         Ok(crate::tree::drop_hollow(entries))

@@ -5,6 +5,7 @@ use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use strata_build::{CommittedLayer, CopyOp, CopySource, FileOp, Layer as _, Origin, Selection, WorkerError};
 use strata_dockerfile::Ignore;
 use strata_layer::copy::{self, Chmod, CopyOptions, SelectOptions};
@@ -35,15 +36,45 @@ impl EngineWorker<'_> {
     ) -> Result<LayerHandle, WorkerError> {
         let below: Vec<DiffId> =
             parents.iter().map(|layer| Ok(layer.committed()?.diff_id)).collect::<Result<_, WorkerError>>()?;
-        let made = self.make_layer(&below, |stack, builder| match op {
-            FileOp::Copy(op) => self.copy_into(stack, !below.is_empty(), origin, op, builder),
-            FileOp::Workdir { path, owner, epoch } => {
+        let made = match op {
+            FileOp::Copy(op) => self.make_copy(&below, origin, op)?,
+            FileOp::Workdir { path, owner, epoch } => self.make_layer(&below, |stack, builder| {
                 let accounts = (!below.is_empty()).then_some(stack);
                 let owner = if owner.is_empty() { (0, 0) } else { self.owner(accounts, owner)? };
                 copy::workdir(stack, path.as_bytes(), owner, seconds(*epoch), builder).map_err(copy_failed)
-            }
-        })?;
+            })?,
+        };
         Ok(LayerHandle::committed_as(made))
+    }
+
+    /// Copies the files that the key was made from. If they have changed since, those that are there now: the solver
+    /// then finds that they are not the key's.
+    fn make_copy(
+        &self,
+        below: &[DiffId],
+        origin: Origin<'_, LayerHandle>,
+        op: &CopyOp,
+    ) -> Result<CommittedLayer, WorkerError> {
+        let has_root = !below.is_empty();
+        if let Some(keyed) = keyed(op)
+            && let Some(seen) = self.seen(origin, &keyed)
+        {
+            let made = self
+                .make_layer(below, |stack, builder| self.copy_into(stack, has_root, &[seen], op, builder));
+            match made {
+                Err(_) if !self.cancel().load(Ordering::Relaxed) => self.forget_seen(origin, &keyed),
+                made => return made,
+            }
+        }
+        self.make_layer(below, |stack, builder| {
+            let created = seconds(op.epoch);
+            let selections: Vec<_> = op
+                .sources
+                .iter()
+                .map(|source| self.source(origin, op, source, created).map(Arc::new))
+                .collect::<Result<_, _>>()?;
+            self.copy_into(stack, has_root, &selections, op, builder)
+        })
     }
 
     fn make_layer(
@@ -69,15 +100,11 @@ impl EngineWorker<'_> {
         &self,
         stack: &Stack,
         has_root: bool,
-        origin: Origin<'_, LayerHandle>,
+        selections: &[Arc<copy::Selection>],
         op: &CopyOp,
         builder: &mut LayerBuilder<std::fs::File>,
     ) -> Result<(), WorkerError> {
         let created = seconds(op.epoch);
-        let mut selections = Vec::new();
-        for source in &op.sources {
-            selections.push(self.source(origin, op, source, created)?);
-        }
         let owner = match op.chown.as_deref() {
             None | Some("") => None,
             Some(text) => Some(self.owner((!op.link && has_root).then_some(stack), text)?),
@@ -86,7 +113,7 @@ impl EngineWorker<'_> {
         let chmod = chmod.map_err(super::cache::failed)?;
         let options = CopyOptions { owner, chmod, created };
         let below = (!op.link).then_some(stack);
-        copy::copy(&selections, below, op.destination.as_bytes(), &options, builder).map_err(copy_failed)
+        copy::copy(selections, below, op.destination.as_bytes(), &options, builder).map_err(copy_failed)
     }
 
     /// Whom a name means; what is not known is told.
@@ -128,6 +155,17 @@ impl EngineWorker<'_> {
         let options = select_options(&selection, op.unpack && !is_inline).map_err(super::cache::failed)?;
         copy::Selection::new(tree, &[path], options).map_err(copy_failed)
     }
+}
+
+/// The selection in the key of a COPY that takes nothing but files of its origin, as they are.
+fn keyed(op: &CopyOp) -> Option<Selection> {
+    let path = |source: &CopySource| match source {
+        CopySource::Path(path) => Some(path.clone()),
+        _ => None,
+    };
+    let paths = op.sources.iter().map(path).collect::<Option<Vec<_>>>()?;
+    let exclude = op.exclude.clone();
+    (!op.unpack).then_some(Selection { paths, wildcards: true, parents: op.parents, exclude, remote: Vec::new() })
 }
 
 fn seconds(epoch: Option<Timestamp>) -> (i64, u32) {

@@ -5,7 +5,8 @@ use super::context::Contexts;
 use super::files::select_options;
 use super::layer::LayerHandle;
 use crate::{Engine, EngineError};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use strata_build::{
     Base, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry, FileKind,
@@ -24,7 +25,11 @@ pub(super) struct EngineWorker<'a> {
     lease: Lease,
     events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
+    seen: Seen,
 }
+
+/// The files of contexts that keys were made from: a copy takes these very files, without walking once more.
+type Seen = Mutex<HashMap<(Option<String>, Selection), Arc<copy::Selection>>>;
 
 impl<'a> EngineWorker<'a> {
     pub(super) fn new(
@@ -35,7 +40,7 @@ impl<'a> EngineWorker<'a> {
         events: &'a dyn EventSink,
         cancel: &'a AtomicBool,
     ) -> Self {
-        Self { engine, request, contexts, lease, events, cancel }
+        Self { engine, request, contexts, lease, events, cancel, seen: Seen::default() }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -63,6 +68,26 @@ impl<'a> EngineWorker<'a> {
         if self.cancel.load(Ordering::Relaxed) { Err(WorkerError::Cancelled) } else { Ok(()) }
     }
 
+    /// The files of a context as its key has them, if they were asked for.
+    pub(super) fn seen(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        selection: &Selection,
+    ) -> Option<Arc<copy::Selection>> {
+        self.lock_seen().get(&(context_name(origin)?, selection.clone())).cloned()
+    }
+
+    /// They have changed since: whoever asks next gets them as they are now.
+    pub(super) fn forget_seen(&self, origin: Origin<'_, LayerHandle>, selection: &Selection) {
+        if let Some(name) = context_name(origin) {
+            self.lock_seen().remove(&(name, selection.clone()));
+        }
+    }
+
+    fn lock_seen(&self) -> MutexGuard<'_, HashMap<(Option<String>, Selection), Arc<copy::Selection>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The files of an origin.
     pub(super) fn tree(&self, origin: Origin<'_, LayerHandle>) -> Result<Arc<dyn SourceTree>, WorkerError> {
         match origin {
@@ -77,6 +102,16 @@ impl<'a> EngineWorker<'a> {
                 Ok(Arc::new(stack))
             }
         }
+    }
+}
+
+/// Which context it is: the main one has no name. `None` for layers.
+#[expect(clippy::option_option, reason = "no context, the main one, a named one")]
+fn context_name(origin: Origin<'_, LayerHandle>) -> Option<Option<String>> {
+    match origin {
+        Origin::Context => Some(None),
+        Origin::Named(name) => Some(Some(name.to_owned())),
+        Origin::Layers(_) => None,
     }
 }
 
@@ -135,14 +170,25 @@ impl Worker for EngineWorker<'_> {
         detail: Detail,
     ) -> Result<Selected, WorkerError> {
         self.check_cancelled()?;
-        let tree = self.tree(origin)?;
-        let options = select_options(selection, false).map_err(failed)?;
-        let found = copy::Selection::new(tree, &selection.paths, options).map_err(copy_failed)?;
+        // Listings belong to a key, and so to the files that it was made from.
+        let seen = (detail == Detail::Files).then(|| self.seen(origin, selection)).flatten();
+        let found = match seen {
+            Some(seen) => seen,
+            None => {
+                let tree = self.tree(origin)?;
+                let options = select_options(selection, false).map_err(failed)?;
+                Arc::new(copy::Selection::new(tree, &selection.paths, options).map_err(copy_failed)?)
+            }
+        };
         let digest = Digest::from_bytes(found.digest().map_err(copy_failed)?.0);
         let files = match detail {
             Detail::Digest => Vec::new(),
             Detail::Files => found.files().map_err(copy_failed)?.iter().map(file_entry).collect(),
         };
+        // Without wildcards it is a mount's, which is always looked at anew.
+        if let (Detail::Digest, true, Some(name)) = (detail, selection.wildcards, context_name(origin)) {
+            self.lock_seen().insert((name, selection.clone()), found);
+        }
         Ok(Selected { digest, files })
     }
 
