@@ -18,7 +18,7 @@ mod worker;
 
 pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
-pub use context::{ContextError, ContextSource};
+pub use context::{ContextError, ContextSource, Contexts};
 pub use secrets::{Secret, SecretSource};
 pub use tar_context::TarContext;
 pub use strata_build::{
@@ -28,7 +28,6 @@ pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
 
 use crate::{Engine, EngineError};
-use context::Contexts;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,21 +83,27 @@ pub fn parse(text: &str) -> Result<Dockerfile, EngineError> {
 }
 
 impl Engine {
-    /// Builds an image. Events go to `events` from several threads; `cancel` stops the build from outside.
+    /// Opens the directories that a build reads.
+    pub fn open_contexts(&self, request: &BuildRequest) -> Result<Contexts, EngineError> {
+        Contexts::open(self, request)
+    }
+
+    /// Builds an image from the contexts of the request. Events go to `events` from several threads; `cancel` stops the
+    /// build from outside.
     pub fn build(
         &self,
         request: &BuildRequest,
+        contexts: &Contexts,
         dockerfile: &Dockerfile,
         events: &dyn EventSink,
         cancel: &AtomicBool,
     ) -> Result<BuildReport, EngineError> {
         let lease = self.store().leases().acquire()?;
-        let contexts = Contexts::open(self, request)?;
-        let worker = EngineWorker::new(self, request, &contexts, lease.clone(), events, cancel);
+        let worker = EngineWorker::new(self, request, contexts, lease.clone(), events, cancel);
         let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
-        let outcome = builder.build(dockerfile, &options(request, &contexts));
+        let outcome = builder.build(dockerfile, &options(request, contexts));
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
         let config = outcome?.config;
@@ -108,15 +113,6 @@ impl Engine {
         }
         let id = self.store().images().publish(&config, &request.tags)?;
         Ok(BuildReport { id, tags: request.tags.clone(), kept: true, config, _lease: lease })
-    }
-}
-
-impl Engine {
-    /// Bytes of the context after `.dockerignore`; `None` when it cannot be read (the build will say why).
-    pub fn context_size(&self, request: &BuildRequest) -> Option<u64> {
-        let contexts = Contexts::open(self, request).ok()?;
-        let entries = contexts.main().walk(b"", None).ok()?;
-        Some(entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.size).sum())
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn extra_hosts(
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf` for a namespace of its own, or for the host's.
+#[derive(PartialEq, Eq)]
 pub(crate) struct NameFiles {
     pub(crate) hosts: String,
     pub(crate) resolv_conf: String,

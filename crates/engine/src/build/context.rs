@@ -40,7 +40,7 @@ pub enum ContextError {
 }
 
 /// All contexts of a build, opened.
-pub(super) struct Contexts {
+pub struct Contexts {
     main: Context,
     /// `.dockerignore` of the main context.
     ignore: Option<Ignore>,
@@ -66,6 +66,16 @@ impl Contexts {
             named.insert(name.clone(), open(engine, path, None)?.0);
         }
         Ok(Self { main, ignore, named })
+    }
+
+    /// Bytes of the main context after `.dockerignore`; `None` when it cannot be read (the build will say why). The
+    /// build does not walk again what was walked for this.
+    pub fn size(&self) -> Option<u64> {
+        if let Context::Directory(directory) = &self.main {
+            return directory.size().ok();
+        }
+        let entries = self.main.tree().walk(b"", None).ok()?;
+        Some(entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.size).sum())
     }
 
     pub(super) fn main(&self) -> Arc<dyn SourceTree> {

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 use strata_build::{
     CommittedLayer, ExecError, ExecOp, Layer as _, Network as BuildNetwork, Origin, Security, Stream,
@@ -44,7 +44,8 @@ impl EngineWorker<'_> {
             fs_err::create_dir(&path).map_err(|error| failed(error.into()))?;
             Ok(path)
         };
-        let (upper, work, extra) = (directory("upper")?, directory("work")?, directory("mounts")?);
+        let (upper, work) = (directory("upper")?, directory("work")?);
+        let extra = if op.mounts.is_empty() { PathBuf::new() } else { directory("mounts")? };
         // overlayfs shows the upper directory's own mode as that of the root.
         set_mode(&upper, 0o755).map_err(failed)?;
         let attached = match op.network {
@@ -55,7 +56,7 @@ impl EngineWorker<'_> {
         spec.id =
             scratch.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         spec.rootfs = Rootfs::Overlay(Overlay { lower, upper: upper.clone(), work, volatile: true });
-        spec.mounts.extend(self.name_files(op, attached.as_ref(), &extra).map_err(failed)?);
+        spec.mounts.extend(self.name_files(op, attached.as_ref()).map_err(failed)?);
         let mounts = self.step_mounts(inputs, op, &extra)?;
         spec.mounts.extend(mounts.mounts.iter().cloned());
 
@@ -134,22 +135,33 @@ impl EngineWorker<'_> {
         all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
-    /// `/etc/hosts` and `/etc/resolv.conf`, private to the step; read-only, as BuildKit has them.
+    /// `/etc/hosts` and `/etc/resolv.conf`; read-only, as BuildKit has them, so that steps share them.
     fn name_files(
         &self,
         op: &ExecOp,
         attached: Option<&Attached>,
-        directory: &Path,
     ) -> Result<Vec<Mount>, EngineError> {
         let gateway = attached.map(|attached| attached.endpoint.gateway());
         let extra = extra_hosts(&self.request().add_hosts, gateway)?;
-        let files = NameFiles::new(None, &extra, &[], op.network != BuildNetwork::Host);
-        let write = |name: &str, text: &str| -> Result<Mount, EngineError> {
-            let path = directory.join(name);
-            fs_err::write(&path, text)?;
-            Ok(Mount::bind(path, format!("/etc/{name}"), true))
+        let files = NameFiles {
+            hosts: hosts(&extra),
+            ..NameFiles::new(None, &extra, &[], op.network != BuildNetwork::Host)
         };
-        Ok(vec![write("hosts", &hosts(&extra))?, write("resolv.conf", &files.resolv_conf)?])
+        let mut written = self.name_file_sets().lock().unwrap_or_else(PoisonError::into_inner);
+        let known = written.iter().position(|(have, _)| *have == files);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let place = self.engine().store().layers().begin(self.lease())?;
+                fs_err::write(place.path().join("hosts"), &files.hosts)?;
+                fs_err::write(place.path().join("resolv.conf"), &files.resolv_conf)?;
+                written.push((files, place));
+                written.len() - 1
+            }
+        };
+        let directory = written[at].1.path();
+        let mount = |name: &str| Mount::bind(directory.join(name), format!("/etc/{name}"), true);
+        Ok(vec![mount("hosts"), mount("resolv.conf")])
     }
 
     /// Reads both streams until the process has ended and they are empty; kills it when the build is cancelled.
@@ -197,6 +209,10 @@ impl EngineWorker<'_> {
         let keep = handle.clone();
         std::thread::spawn(move || {
             outcome.set(pack(&layers, &lease, &upper, &parents));
+            // Nobody needs what stands beside the directory any more; what stays goes with it.
+            for beside in ["work", "mounts"] {
+                let _ = fs_err::remove_dir_all(upper.with_file_name(beside));
+            }
             drop(keep);
         });
         handle

@@ -4,6 +4,7 @@ use super::cache::failed;
 use super::context::Contexts;
 use super::files::select_options;
 use super::layer::LayerHandle;
+use crate::network::NameFiles;
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use strata_layer::FileType;
 use strata_layer::copy::{self, CopyError, SelectedFile};
 use strata_layer::tree::SourceTree;
 use strata_oci::{DiffId, Digest, Platform, Reference};
-use strata_store::Lease;
+use strata_store::{Ingest, Lease};
 
 pub(super) struct EngineWorker<'a> {
     engine: &'a Engine,
@@ -26,7 +27,11 @@ pub(super) struct EngineWorker<'a> {
     events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
     seen: Seen,
+    name_files: NameFileSets,
 }
+
+/// What RUN steps see in `/etc`, and where it is written: most builds need one set.
+pub(super) type NameFileSets = Mutex<Vec<(NameFiles, Ingest)>>;
 
 /// The files of contexts that keys were made from: a copy takes these very files, without walking once more.
 type Seen = Mutex<HashMap<(Option<String>, Selection), Arc<copy::Selection>>>;
@@ -40,7 +45,8 @@ impl<'a> EngineWorker<'a> {
         events: &'a dyn EventSink,
         cancel: &'a AtomicBool,
     ) -> Self {
-        Self { engine, request, contexts, lease, events, cancel, seen: Seen::default() }
+        let (seen, name_files) = (Seen::default(), NameFileSets::default());
+        Self { engine, request, contexts, lease, events, cancel, seen, name_files }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -62,6 +68,10 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn cancel(&self) -> &'a AtomicBool {
         self.cancel
+    }
+
+    pub(super) fn name_file_sets(&self) -> &NameFileSets {
+        &self.name_files
     }
 
     fn check_cancelled(&self) -> Result<(), WorkerError> {

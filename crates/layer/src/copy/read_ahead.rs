@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Files up to this size are read whole.
 const WHOLE: u64 = 1 << 20;
 /// Bytes that may wait for the writer.
-const BUDGET: u64 = 16 << 20;
+const BUDGET: u64 = 4 << 20;
 /// What a file that waits costs besides its bytes.
 const OVERHEAD: u64 = 256;
 

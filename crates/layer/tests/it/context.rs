@@ -261,3 +261,23 @@ fn a_directory_swapped_for_a_link_never_leads_out() {
         assert!(read > 0, "the directory was never met as one");
     });
 }
+
+#[test]
+fn the_size_of_a_context_costs_no_second_walk() {
+    let scene = Scene::new();
+    let tree = scene.tree("ctx", "mkdir d; printf 12345 > a; printf 123 > d/b; printf 12 > d/no; ln -s a l");
+    let filter: Filter = Arc::new(|path, _| match path {
+        b"d/no" => Verdict::Exclude,
+        _ => Verdict::Include,
+    });
+    let context = ContextDir::open(&tree, Some(filter), None).unwrap();
+    assert_eq!(context.size().unwrap(), 8);
+    shell(&tree, "echo late > late");
+    let names = |directory: &[u8]| -> Vec<Vec<u8>> {
+        context.walk(directory, None).unwrap().into_iter().map(|(path, _)| path).collect()
+    };
+    let paths = |all: &[&str]| -> Vec<Vec<u8>> { all.iter().map(|path| path.as_bytes().to_vec()).collect() };
+    assert_eq!(names(b"d"), paths(&["b"]), "a part is walked by itself");
+    assert_eq!(names(b""), paths(&["a", "d", "d/b", "l"]), "what was walked for the size");
+    assert_eq!(names(b""), paths(&["a", "d", "d/b", "l", "late"]), "and only once");
+}

@@ -2,6 +2,7 @@
 //! `name=systemd`, a version 2 tree without controllers).
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::{Cgroup, CgroupError};
 use crate::mount::MountedAt;
@@ -40,6 +41,19 @@ impl Layout {
             source: std::io::Error::other(error),
         })?;
         Ok(Self::from_mounts(&mounts))
+    }
+
+    /// Like [`Self::detect`], but looked at once per process: nobody mounts hierarchies elsewhere while containers run,
+    /// and a long mount table takes the kernel a millisecond to print.
+    ///
+    /// # Errors
+    /// Fails when the mount table cannot be read.
+    pub fn of_host() -> Result<&'static Self, CgroupError> {
+        static LAYOUT: OnceLock<Layout> = OnceLock::new();
+        match LAYOUT.get() {
+            Some(layout) => Ok(layout),
+            None => Self::detect().map(|layout| LAYOUT.get_or_init(|| layout)),
+        }
     }
 
     fn from_mounts(mounts: &[MountedAt]) -> Self {

@@ -31,9 +31,9 @@ pub(super) struct Root {
 }
 
 pub(super) fn start(spec: &ContainerSpec, stdio: Stdio) -> Result<Running, StartError> {
-    let layout = Layout::detect()?;
-    let cgroup = Cgroup::create(&layout, &spec.id, &spec.limits, spec.privileged)?;
-    let result = start_in(spec, stdio, &layout, &cgroup);
+    let layout = Layout::of_host()?;
+    let cgroup = Cgroup::create(layout, &spec.id, &spec.limits, spec.privileged)?;
+    let result = start_in(spec, stdio, layout, &cgroup);
     match result {
         Ok(mut running) => {
             running.cgroup = Some(cgroup);

@@ -130,9 +130,11 @@ impl Build {
             return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format);
         }
         let progress = Progress::start(mode, &dockerfile);
-        progress.context(&engine, &request);
         let accountant = Accountant::new(&progress);
-        let outcome = engine.build(&request, &parsed, &accountant, &cancel);
+        let outcome = engine.open_contexts(&request).and_then(|contexts| {
+            progress.context(&contexts);
+            engine.build(&request, &contexts, &parsed, &accountant, &cancel)
+        });
         let account = accountant.account();
         let summary = progress.finish(&outcome);
         if let Some(format) = format {

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, BuildRequest, Event, EventSink, StepId, StepInfo};
-use strata_engine::{Engine, EngineError};
+use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo};
+use strata_engine::EngineError;
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +107,9 @@ impl Progress {
     }
 
     /// Tells the size of the context where the style shows it (`spec/engine.md`, D6).
-    pub(super) fn context(&self, engine: &Engine, request: &BuildRequest) {
+    pub(super) fn context(&self, contexts: &Contexts) {
         if matches!(self.mode, Mode::Plain | Mode::Classic)
-            && let Some(bytes) = engine.context_size(request)
+            && let Some(bytes) = contexts.size()
         {
             self.lock().style.context(bytes);
         }
