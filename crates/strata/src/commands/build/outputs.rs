@@ -58,8 +58,9 @@ impl OutputFlags {
     }
 }
 
+/// A flag's value that means nothing: told like every other failure of a build, as buildx does.
 fn bad(message: impl std::fmt::Display) -> Failure {
-    Failure::flag(message)
+    Failure::with_code(format!("ERROR: failed to build: {message}"), 1)
 }
 
 fn parse(text: &str) -> Result<Output, Failure> {

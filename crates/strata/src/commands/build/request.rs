@@ -29,8 +29,9 @@ pub(super) struct Request {
 
 type NamedContexts = BTreeMap<String, NamedContext>;
 
+/// A flag's value that means nothing: told like every other failure of a build, as buildx does.
 fn bad(message: impl std::fmt::Display) -> Failure {
-    Failure::flag(message)
+    Failure::with_code(format!("ERROR: failed to build: {message}"), 1)
 }
 
 fn unprepared(message: impl std::fmt::Display) -> Failure {
@@ -94,9 +95,9 @@ impl Build {
                 ..BuildOptions::default()
             },
             secrets: self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
-            add_hosts: self.add_host.iter().map(|text| host(text).map_err(bad)).collect::<Result<_, _>>()?,
-            shm_size: self.shm_size.as_deref().map(|text| bytes(text).map_err(bad)).transpose()?,
-            ulimits: self.ulimit.iter().map(|text| ulimit(text).map_err(bad)).collect::<Result<_, _>>()?,
+            add_hosts: self.add_host.iter().map(|text| host(text).map_err(Failure::flag)).collect::<Result<_, _>>()?,
+            shm_size: self.shm_size.as_deref().map(|text| bytes(text).map_err(Failure::flag)).transpose()?,
+            ulimits: self.ulimit.iter().map(|text| ulimit(text).map_err(Failure::flag)).collect::<Result<_, _>>()?,
         };
         Ok(Request { request, dockerfile })
     }
