@@ -42,6 +42,11 @@ pub(crate) fn reason(now: &Now<'_>, earlier: &[CacheRecord]) -> Option<Reason> {
     Some(reason)
 }
 
+/// The reason of a step whose own inputs need not be looked at, since the step before it runs.
+pub(crate) fn follows() -> Reason {
+    line(Cause::Parent, "the step before it runs again")
+}
+
 /// The run to compare with: the same instruction wherever it stood, else what stood in this place. Without any run of
 /// this Dockerfile, that of another one in this place on the same step before it.
 fn nearest<'a>(now: &Now<'_>, earlier: &'a [CacheRecord]) -> Option<&'a CacheRecord> {

@@ -4,7 +4,7 @@ use super::run::reason;
 use super::{Bases, Files};
 use crate::lower::{InputRef, Plan};
 use crate::stages::StageBase;
-use crate::{BuildError, BuildErrorKind, BuildOptions, Builder, CacheIndex, Forecast, StepId, Worker};
+use crate::{BuildError, BuildErrorKind, BuildOptions, Builder, CacheIndex, Forecast, StepId, Worker, explain};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks every step up; runs and records nothing.
@@ -31,6 +31,8 @@ pub(crate) fn forecast<W: Worker, C: CacheIndex>(
             let forecast = match chain.keys.get(position) {
                 _ if position < chain.cached() || !running.contains(index) => Forecast::Cached,
                 None if !fresh => Forecast::Undecided,
+                // A forced step before it: there is no key to compare.
+                None if !step.ignore_cache => Forecast::Runs(Some(explain::follows())),
                 key => {
                     let files: Vec<_> = step.inputs.iter().map(|input| Files::of(input, images)).collect();
                     let inputs = key.map_or(&[][..], |key| &key.inputs);

@@ -150,6 +150,9 @@ fn a_dry_run_says_what_would_run_and_why_and_does_nothing() {
     let no_cache = BuildOptions { no_cache: strata_build::NoCache::All, ..BuildOptions::default() };
     let forecast = world.dry_run(dockerfile, &no_cache);
     assert_eq!(forecast[0], "RUN put /s 1 runs: the cache is turned off for it");
+    // WORKDIR is never forced; it follows.
+    let followed = world.dry_run("FROM conform-base:1\nRUN put /s 1\nWORKDIR /w\n", &no_cache);
+    assert_eq!(followed[1], "WORKDIR /w runs: the step before it runs again");
     assert_eq!(world.records().len(), records);
     assert!(world.execs().len() == 2, "only those of the real build");
 }

@@ -7,6 +7,7 @@ mod build;
 mod containers;
 mod images;
 mod interop;
+mod questions;
 mod terminal;
 mod usage;
 mod volumes;
