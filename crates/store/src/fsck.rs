@@ -151,6 +151,7 @@ impl Store {
             "volumes",
             "ingest",
             "trash",
+            crate::reserve::NAME,
             // Cache mounts of builds: the engine's.
             "mounts",
         ];

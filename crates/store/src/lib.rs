@@ -49,6 +49,7 @@ mod meta;
 mod network;
 mod open;
 mod process;
+mod reserve;
 mod root;
 mod staging;
 mod sweep;

@@ -5,7 +5,7 @@ use crate::process::boot_id;
 use crate::root::{Root, index_name, mount_name};
 use crate::staging::{Hold, hold, seize};
 use crate::trash::{Trash, bury};
-use crate::{Access, StoreError, containers, leases, trash};
+use crate::{Access, StoreError, containers, leases, reserve, trash};
 use fs_err as fs;
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,10 +29,15 @@ pub struct SweepReport {
 
 pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreError> {
     let Core { root, db, trash } = core;
-    let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
     if access == Access::Look {
-        return Ok(report);
+        // To look must be possible on a full disk; what cannot be recorded now is recorded by the next full opening.
+        return Ok(SweepReport {
+            containers: containers::reap(db).unwrap_or_default(),
+            ..SweepReport::default()
+        });
     }
+    reserve::keep(root)?;
+    let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
     report.trash = trash.sweep()?;
     report.doomed = bury(core)?;
     report.staging = sweep_staging(root, trash)?;

@@ -44,7 +44,11 @@ impl Images {
 }
 
 /// Points a tag at an image that has a record; the other image that had the tag before.
-pub(super) fn point(tx: &Transaction, reference: &Reference, id: &ImageId) -> Result<Option<ImageId>, StoreError> {
+pub(super) fn point(
+    tx: &Transaction,
+    reference: &Reference,
+    id: &ImageId,
+) -> Result<Option<ImageId>, StoreError> {
     let name = tag_name(reference)?;
     let before = tagged(tx, &name)?;
     tx.prepare_cached("INSERT OR REPLACE INTO tags VALUES(?1, ?2, ?3)")?.execute(params![
