@@ -20,12 +20,13 @@ pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
 pub use secrets::{Secret, SecretSource};
-pub use tar_context::TarContext;
 pub use strata_build::{
-    BuildOptions, Cause, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason, StepId, StepInfo, Stream,
+    BuildOptions, Cause, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason, StepId,
+    StepInfo, Stream,
 };
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
+pub use tar_context::TarContext;
 
 use crate::{Engine, EngineError};
 use jiff::Timestamp;

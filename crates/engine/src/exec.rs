@@ -43,11 +43,12 @@ impl Engine {
             let stdin = if request.interactive { Stream::Pipe } else { Stream::Null };
             Stdio { stdin, stdout: Stream::Pipe, stderr: Stream::Pipe }
         };
-        let mut running = strata_runtime::exec::exec(&process, &spec, stdio).map_err(|error| EngineError::Start {
-            // What is wrong with the request, and not with the program, is 126 here, as with Docker.
-            code: u8::try_from(error.exit_code()).ok().filter(|code| *code != 125).unwrap_or(126),
-            message: format!("exec failed: unable to start container process: {error}"),
-        })?;
+        let mut running =
+            strata_runtime::exec::exec(&process, &spec, stdio).map_err(|error| EngineError::Start {
+                // What is wrong with the request, and not with the program, is 126 here, as with Docker.
+                code: u8::try_from(error.exit_code()).ok().filter(|code| *code != 125).unwrap_or(126),
+                message: format!("exec failed: unable to start container process: {error}"),
+            })?;
         if request.detach {
             // Nobody waits for it here; when this command ends, init does.
             return Ok(0);
@@ -67,7 +68,8 @@ fn spec(stored: &Stored, request: &ExecRequest, short_id: &str) -> ExecSpec {
     let hostname = if container.hostname.is_empty() { short_id } else { &container.hostname };
     let mut env: Vec<String> = Vec::new();
     for variable in &container.env {
-        let variable = if variable == "HOSTNAME=" { format!("HOSTNAME={hostname}") } else { variable.clone() };
+        let variable =
+            if variable == "HOSTNAME=" { format!("HOSTNAME={hostname}") } else { variable.clone() };
         set(&mut env, &variable);
     }
     if request.tty {

@@ -6,7 +6,9 @@ mod list;
 mod remove;
 
 pub use history::HistoryRow;
-pub use inspect::{ContainerConfig, GraphDriver, GraphDriverData, ImageInspect, ImageMetadata, RootFsInspect};
+pub use inspect::{
+    ContainerConfig, GraphDriver, GraphDriverData, ImageInspect, ImageMetadata, RootFsInspect,
+};
 pub use list::{ImageFilter, ImageSummary};
 pub(crate) use remove::parse_reference;
 pub use remove::{Pruned, Removed};

@@ -3,7 +3,9 @@ use crate::{Engine, EngineError};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use strata_oci::Digest;
-use strata_runtime::net::{Bridge, BridgeConfig, Endpoint, EndpointConfig, Namespace, ResolvConf, hosts_file};
+use strata_runtime::net::{
+    Bridge, BridgeConfig, Endpoint, EndpointConfig, Namespace, ResolvConf, hosts_file,
+};
 
 /// The default store's bridge.
 const DEFAULT_BRIDGE: &str = "strata0";

@@ -85,7 +85,8 @@ impl Engine {
     /// The error for an image that is not here, with local names that look like it.
     pub(crate) fn not_local(&self, name: &str) -> EngineError {
         let images = self.store().images().list().unwrap_or_default();
-        let names: Vec<String> = images.iter().flat_map(|image| image.tags.iter().map(|tag| tag.familiar())).collect();
+        let names: Vec<String> =
+            images.iter().flat_map(|image| image.tags.iter().map(|tag| tag.familiar())).collect();
         let near = strata_dockerfile::nearest(name, names.iter().map(String::as_str), true);
         EngineError::ImageNotLocal { name: name.to_owned(), near: near.into_iter().collect() }
     }

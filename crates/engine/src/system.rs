@@ -102,7 +102,9 @@ impl Engine {
         let sizes: BTreeMap<String, (u64, u64)> = usage
             .containers
             .iter()
-            .map(|container| (container.id.clone(), (container.size, container.virtual_size - container.size)))
+            .map(|container| {
+                (container.id.clone(), (container.size, container.virtual_size - container.size))
+            })
             .collect();
         let containers = self.containers(&ContainerFilter { all: true, ..Default::default() })?;
         let containers = containers.into_iter().map(|container| {
@@ -131,8 +133,10 @@ impl Engine {
     pub fn info(&self) -> Result<Info, EngineError> {
         self.ensure_layer_mode()?;
         let containers = self.containers(&ContainerFilter { all: true, ..Default::default() })?;
-        let running =
-            containers.iter().filter(|container| matches!(container.state, ContainerState::Running { .. })).count();
+        let running = containers
+            .iter()
+            .filter(|container| matches!(container.state, ContainerState::Running { .. }))
+            .count();
         let mode = self.store().layers().layer_mode();
         let uname = rustix::system::uname();
         let sysinfo = rustix::system::sysinfo();
@@ -206,7 +210,10 @@ fn cache_usage(usage: &strata_store::CacheUsage) -> CacheUsage {
     CacheUsage {
         id: hex::encode(&record.key[..6]),
         kind: "regular".to_owned(),
-        description: parsed.and_then(|parsed| parsed.place).map(|place| place.instruction).unwrap_or_default(),
+        description: parsed
+            .and_then(|parsed| parsed.place)
+            .map(|place| place.instruction)
+            .unwrap_or_default(),
         size: own.unwrap_or(usage.size),
         created: record.created,
         last_used: (record.uses > 0).then_some(record.last_used),

@@ -36,9 +36,14 @@ impl Engine {
     }
 
     /// Makes a volume (an existing one is left as it is); gives its name (64 hex digits when none is asked).
-    pub fn create_volume(&self, name: Option<&str>, labels: &[(String, String)]) -> Result<String, EngineError> {
+    pub fn create_volume(
+        &self,
+        name: Option<&str>,
+        labels: &[(String, String)],
+    ) -> Result<String, EngineError> {
         let labels = labels.iter().cloned().collect();
-        let (volume, _) = self.store().volumes().create(NewVolume { name: name.map(str::to_owned), labels })?;
+        let (volume, _) =
+            self.store().volumes().create(NewVolume { name: name.map(str::to_owned), labels })?;
         Ok(volume.name)
     }
 

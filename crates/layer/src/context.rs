@@ -49,7 +49,13 @@ impl ContextDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, Mode::empty())
             .map_err(|error| LayerError::Path { path: directory.to_owned(), what: error.to_string() })?;
-        Ok(Self { root, path: directory.to_owned(), filter, cache: StatCache::load(stat_cache), ahead: Mutex::default() })
+        Ok(Self {
+            root,
+            path: directory.to_owned(),
+            filter,
+            cache: StatCache::load(stat_cache),
+            ahead: Mutex::default(),
+        })
     }
 
     /// Writes the stat cache if it learned anything. Builds that save at the same time do not disturb each other;

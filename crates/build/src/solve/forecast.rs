@@ -4,7 +4,9 @@ use super::run::reason;
 use super::{Bases, Files};
 use crate::lower::{InputRef, Plan};
 use crate::stages::StageBase;
-use crate::{BuildError, BuildErrorKind, BuildOptions, Builder, CacheIndex, Forecast, StepId, Worker, explain};
+use crate::{
+    BuildError, BuildErrorKind, BuildOptions, Builder, CacheIndex, Forecast, StepId, Worker, explain,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks every step up; runs and records nothing.

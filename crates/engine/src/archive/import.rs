@@ -24,9 +24,14 @@ pub struct ImportRequest {
 impl Engine {
     /// Makes an image of one layer from a tar of a root file system, compressed or not. The tar is kept byte for
     /// byte: the layer's DiffId is the digest of the file.
-    pub fn import(&self, input: Box<dyn Read + Send>, request: &ImportRequest) -> Result<ImageId, EngineError> {
+    pub fn import(
+        &self,
+        input: Box<dyn Read + Send>,
+        request: &ImportRequest,
+    ) -> Result<ImageId, EngineError> {
         let name = request.reference.as_deref();
-        let name = name.map(|text| crate::image::parse_reference("Error parsing reference: ", text)).transpose()?;
+        let name =
+            name.map(|text| crate::image::parse_reference("Error parsing reference: ", text)).transpose()?;
         let platform = request.platform.as_deref().map(str::parse::<Platform>).transpose();
         let platform = platform.map_err(|error| EngineError::Invalid(error.to_string()))?;
         let config = crate::build::apply_changes(&request.changes)?;
@@ -41,7 +46,8 @@ impl Engine {
         staged.commit(info, &contents, &[])?;
 
         let comment = request.message.clone().unwrap_or_else(|| format!("Imported from {}", request.source));
-        let config = Raw::new(image_config(config, platform.unwrap_or_else(Platform::host), diff_id, comment));
+        let config =
+            Raw::new(image_config(config, platform.unwrap_or_else(Platform::host), diff_id, comment));
         Ok(self.store().images().publish(&config, name.as_slice())?)
     }
 }

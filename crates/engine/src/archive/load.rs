@@ -108,7 +108,8 @@ fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineErro
             descriptor.annotations.get(REF_NAME).filter(|name| name.contains([':', '/']))
         });
         let name = name.map(|name| reference(name)).transpose()?;
-        let layers: Vec<String> = manifest.layers.iter().map(|layer| members.blob(layer)).collect::<Result<_, _>>()?;
+        let layers: Vec<String> =
+            manifest.layers.iter().map(|layer| members.blob(layer)).collect::<Result<_, _>>()?;
         match found.iter_mut().find(|image| image.config == config && image.layers == layers) {
             Some(image) => image.names.extend(name),
             None => found.push(Found { config, layers, names: name.into_iter().collect() }),
@@ -117,7 +118,11 @@ fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineErro
     Ok(found)
 }
 
-fn image_manifest(members: &Members, descriptor: &Descriptor, depth: usize) -> Result<Option<Manifest>, EngineError> {
+fn image_manifest(
+    members: &Members,
+    descriptor: &Descriptor,
+    depth: usize,
+) -> Result<Option<Manifest>, EngineError> {
     let path = members.blob(descriptor)?;
     let bytes = members.document(&path)?;
     let is_index = descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list");

@@ -1,8 +1,8 @@
 //! The members of an archive, read once in the order in which they come: documents are kept in memory, layers go
 //! straight into the store's staging directories, because an archive may come through a pipe.
 use crate::{Engine, EngineError};
-use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::io::{BufReader, Cursor, ErrorKind, Read};
 use strata_layer::compression::{Compression, decompress};
 use strata_layer::tar::{Member, MemberKind, Reader};
@@ -48,7 +48,9 @@ impl Members {
         while let Some(member) = reader.next_member().map_err(unreadable)? {
             let path = String::from_utf8_lossy(&member.path).into_owned();
             match &member.kind {
-                MemberKind::Symlink(target) => drop(members.links.insert(path.clone(), beside(&path, target))),
+                MemberKind::Symlink(target) => {
+                    drop(members.links.insert(path.clone(), beside(&path, target)))
+                }
                 MemberKind::HardLink(target) => {
                     drop(members.links.insert(path, String::from_utf8_lossy(target).into_owned()));
                 }
@@ -89,7 +91,9 @@ impl Members {
         if is_manifest(path) || serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
             self.kept += size;
             if self.kept > MAX_DOCUMENTS {
-                return Err(EngineError::Archive("the archive holds more than 256 MiB of JSON documents".to_owned()));
+                return Err(EngineError::Archive(
+                    "the archive holds more than 256 MiB of JSON documents".to_owned(),
+                ));
             }
             self.documents.insert(path.to_owned(), bytes);
             return Ok(());
@@ -131,7 +135,9 @@ impl Members {
             && Digest::of(bytes) != expected
         {
             let actual = Digest::of(bytes);
-            return Err(EngineError::Archive(format!("{path} is damaged: its content has the digest {actual}")));
+            return Err(EngineError::Archive(format!(
+                "{path} is damaged: its content has the digest {actual}"
+            )));
         }
         Ok(bytes)
     }
@@ -142,10 +148,19 @@ impl Members {
     }
 
     /// The layer at `path`, which must have the DiffId `expected`, published on top of `below`.
-    pub(super) fn publish(&mut self, path: &str, expected: DiffId, below: &[DiffId]) -> Result<(), EngineError> {
+    pub(super) fn publish(
+        &mut self,
+        path: &str,
+        expected: DiffId,
+        below: &[DiffId],
+    ) -> Result<(), EngineError> {
         let path = self.target(path)?.to_owned();
         let found = match self.layers.get_mut(&path) {
-            None => return Err(EngineError::Archive(format!("the archive has no layer {path}, which its manifest names"))),
+            None => {
+                return Err(EngineError::Archive(format!(
+                    "the archive has no layer {path}, which its manifest names"
+                )));
+            }
             Some(Layer::Bad(why)) => return Err(EngineError::Archive(format!("{path} is no layer: {why}"))),
             Some(Layer::Stored(found)) => *found,
             Some(layer @ Layer::New(_)) => {
@@ -254,7 +269,10 @@ fn is_bad_content(error: &LayerError) -> bool {
         LayerError::Tar { .. } => true,
         // How decoders say that a stream is damaged or cut off.
         LayerError::Io(error) => {
-            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof)
+            matches!(
+                error.kind(),
+                ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+            )
         }
         _ => false,
     }

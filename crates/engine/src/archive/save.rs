@@ -6,7 +6,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
-use strata_oci::{ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type};
+use strata_oci::{
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type,
+};
 
 /// An image with the names it is saved under.
 struct Saved {
@@ -33,7 +35,10 @@ impl Engine {
     }
 
     /// The manifest of an image with its layers as they are, uncompressed, and its descriptor.
-    pub(crate) fn manifest_of(&self, config: &Raw<ImageConfig>) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
+    pub(crate) fn manifest_of(
+        &self,
+        config: &Raw<ImageConfig>,
+    ) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
         let mut lengths = HashMap::new();
         for layer in &config.value().rootfs.diff_ids {
             lengths.insert(*layer, self.store().layers().open_tar(layer)?.metadata()?.len());
@@ -123,7 +128,13 @@ struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    fn header(&mut self, path: &str, kind: tar::EntryType, size: u64, link: Option<&str>) -> Result<(), EngineError> {
+    fn header(
+        &mut self,
+        path: &str,
+        kind: tar::EntryType,
+        size: u64,
+        link: Option<&str>,
+    ) -> Result<(), EngineError> {
         let mut header = tar::Header::new_ustar();
         header.set_path(path)?;
         header.set_entry_type(kind);
@@ -163,7 +174,9 @@ impl Archive<'_> {
         self.header(path, tar::EntryType::Regular, length, None)?;
         let copied = std::io::copy(&mut content, &mut self.out)?;
         if copied != length {
-            return Err(EngineError::Archive(format!("{path}: {copied} bytes were read where {length} were expected")));
+            return Err(EngineError::Archive(format!(
+                "{path}: {copied} bytes were read where {length} were expected"
+            )));
         }
         self.length += copied;
         self.pad()
@@ -207,7 +220,8 @@ impl Archive<'_> {
             let layers = &image.config.value().rootfs.diff_ids;
             docker.push(ArchiveImage {
                 config: blob_path(image.config.digest()),
-                repo_tags: (!image.names.is_empty()).then(|| image.names.iter().map(Reference::familiar).collect()),
+                repo_tags: (!image.names.is_empty())
+                    .then(|| image.names.iter().map(Reference::familiar).collect()),
                 layers: Some(layers.iter().map(|layer| blob_path(layer.digest())).collect()),
             });
             let top = ChainId::of(layers).map(|chain| chain.hex()).unwrap_or_default();
@@ -250,7 +264,9 @@ fn manifest(image: &Saved, lengths: &HashMap<DiffId, u64>) -> Manifest {
         media_type: Some(media_type::OCI_MANIFEST.to_owned()),
         config: descriptor(media_type::OCI_CONFIG, image.config.digest(), image.config.bytes().len() as u64),
         layers: layers
-            .map(|layer| descriptor(media_type::OCI_LAYER, layer.digest(), lengths.get(layer).copied().unwrap_or(0)))
+            .map(|layer| {
+                descriptor(media_type::OCI_LAYER, layer.digest(), lengths.get(layer).copied().unwrap_or(0))
+            })
             .collect(),
         annotations: BTreeMap::new(),
     }

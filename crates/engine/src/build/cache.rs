@@ -52,7 +52,8 @@ impl CacheIndex for StoreCache<'_> {
             return Ok(found.iter().filter_map(|found| serde_json::from_str(&found.value).ok()).collect());
         }
         let mut newest: Vec<CacheRecord> = Vec::new();
-        for record in found.iter().filter_map(|found| serde_json::from_str::<CacheRecord>(&found.value).ok()) {
+        for record in found.iter().filter_map(|found| serde_json::from_str::<CacheRecord>(&found.value).ok())
+        {
             if newest.iter().all(|have| position(have) != position(&record)) {
                 newest.push(record);
             }

@@ -74,7 +74,14 @@ impl Engine {
                 let rule = lint::RULES.iter().find(|rule| rule.name == warning.rule)?;
                 let correction = lint::correction(dockerfile, &warning);
                 let (why, own) = (rule.description, rule.own);
-                Some(Finding { rule: rule.name, message: warning.message, why, own, span: warning.span, correction })
+                Some(Finding {
+                    rule: rule.name,
+                    message: warning.message,
+                    why,
+                    own,
+                    span: warning.span,
+                    correction,
+                })
             })
             .collect();
         Ok(CheckReport { findings, violation })

@@ -8,8 +8,8 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use strata_build::{
     CommittedLayer, ExecError, ExecOp, Layer as _, Network as BuildNetwork, Origin, Security, Stream,
     WorkerError,
@@ -136,11 +136,7 @@ impl EngineWorker<'_> {
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf`; read-only, as BuildKit has them, so that steps share them.
-    fn name_files(
-        &self,
-        op: &ExecOp,
-        attached: Option<&Attached>,
-    ) -> Result<Vec<Mount>, EngineError> {
+    fn name_files(&self, op: &ExecOp, attached: Option<&Attached>) -> Result<Vec<Mount>, EngineError> {
         let gateway = attached.map(|attached| attached.endpoint.gateway());
         let extra = extra_hosts(&self.request().add_hosts, gateway)?;
         let files = NameFiles {

@@ -35,16 +35,27 @@ impl Engine {
         out: &mut dyn Write,
         epoch: Option<i64>,
     ) -> Result<(), EngineError> {
-        write_tar(&self.merged(report)?, out, epoch).map_err(|error| EngineError::layer("cannot export the file system", error))
+        write_tar(&self.merged(report)?, out, epoch)
+            .map_err(|error| EngineError::layer("cannot export the file system", error))
     }
 
     /// Writes a build as an archive that is both Docker's and an OCI layout.
-    pub fn export_archive(&self, report: &BuildReport, names: &[Reference], out: &File) -> Result<(), EngineError> {
+    pub fn export_archive(
+        &self,
+        report: &BuildReport,
+        names: &[Reference],
+        out: &File,
+    ) -> Result<(), EngineError> {
         self.save_config(report.config.clone(), names.to_vec(), out)
     }
 
     /// Writes the same archive as files: an OCI layout in a directory.
-    pub fn export_layout(&self, report: &BuildReport, names: &[Reference], directory: &Path) -> Result<(), EngineError> {
+    pub fn export_layout(
+        &self,
+        report: &BuildReport,
+        names: &[Reference],
+        directory: &Path,
+    ) -> Result<(), EngineError> {
         let mut archive = tempfile_in(directory)?;
         self.export_archive(report, names, &archive)?;
         archive.rewind()?;
@@ -74,7 +85,8 @@ fn tempfile_in(directory: &Path) -> Result<File, EngineError> {
 type Inode = (u64, u64);
 
 fn inode(entry: &Entry) -> Option<Inode> {
-    (entry.identity.links > 1 && !entry.is_directory()).then_some((entry.identity.device, entry.identity.inode))
+    (entry.identity.links > 1 && !entry.is_directory())
+        .then_some((entry.identity.device, entry.identity.inode))
 }
 
 fn write_tar(tree: &Stack, out: &mut dyn Write, epoch: Option<i64>) -> Result<(), LayerError> {

@@ -165,7 +165,13 @@ fn keyed(op: &CopyOp) -> Option<Selection> {
     };
     let paths = op.sources.iter().map(path).collect::<Option<Vec<_>>>()?;
     let exclude = op.exclude.clone();
-    (!op.unpack).then_some(Selection { paths, wildcards: true, parents: op.parents, exclude, remote: Vec::new() })
+    (!op.unpack).then_some(Selection {
+        paths,
+        wildcards: true,
+        parents: op.parents,
+        exclude,
+        remote: Vec::new(),
+    })
 }
 
 fn seconds(epoch: Option<Timestamp>) -> (i64, u32) {

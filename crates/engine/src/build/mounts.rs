@@ -55,7 +55,9 @@ impl EngineWorker<'_> {
                 MountKind::Secret { id, required, mode, uid, gid } => {
                     let bytes = match self.request().secrets.iter().find(|secret| secret.id == *id) {
                         Some(secret) => secret.read().map_err(failed)?,
-                        None if *required => return Err(ExecError::Required(format!("secret {id}: not found"))),
+                        None if *required => {
+                            return Err(ExecError::Required(format!("secret {id}: not found")));
+                        }
                         None => continue,
                     };
                     let files = match &secrets {
@@ -88,8 +90,11 @@ impl EngineWorker<'_> {
     }
 
     fn secret_directory(&self, ready: &mut StepMounts) -> Result<PathBuf, ExecError> {
-        let name = Digest::of(format!("{:?}{:?}", std::thread::current().id(), std::time::Instant::now()).as_bytes());
-        let path = self.engine().store().run_dir().join(format!("secrets-{}-{}", std::process::id(), name.short()));
+        let name = Digest::of(
+            format!("{:?}{:?}", std::thread::current().id(), std::time::Instant::now()).as_bytes(),
+        );
+        let path =
+            self.engine().store().run_dir().join(format!("secrets-{}-{}", std::process::id(), name.short()));
         fs_err::create_dir_all(&path).map_err(io_failed)?;
         set_owner_and_mode(&path, 0o700, (0, 0)).map_err(failed)?;
         ready._secrets = Some(SecretFiles(path.clone()));
@@ -109,7 +114,12 @@ impl EngineWorker<'_> {
             copy::Selection::new(tree, &[source], SelectOptions::default()).map_err(copy_failed)?;
         fs_err::create_dir(place).map_err(io_failed)?;
         let tar = place.join("layer.tar");
-        let file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&tar).map_err(io_failed)?;
+        let file = fs_err::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&tar)
+            .map_err(io_failed)?;
         let mut builder = LayerBuilder::new(file.into_file());
         let options = CopyOptions { created: (0, 0), ..Default::default() };
         copy::copy(&[selection], None, b"/mount", &options, &mut builder).map_err(copy_failed)?;
@@ -154,10 +164,11 @@ impl EngineWorker<'_> {
         for attempt in 0.. {
             let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
             let root = area.join(format!("{name}{suffix}"));
-            let lock = match (sharing, lock_cache(&area, &format!("{name}{suffix}"), sharing).map_err(failed)?) {
-                (Sharing::Private, None) => continue,
-                (_, lock) => lock,
-            };
+            let lock =
+                match (sharing, lock_cache(&area, &format!("{name}{suffix}"), sharing).map_err(failed)?) {
+                    (Sharing::Private, None) => continue,
+                    (_, lock) => lock,
+                };
             let data = root.join("data");
             if !data.exists() {
                 self.fill_cache(&root, seed, (mode, uid, gid), place)?;

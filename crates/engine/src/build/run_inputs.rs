@@ -4,10 +4,10 @@ use strata_build::Input;
 
 /// Limits, and which names `--add-host` made known (where they lead is not asked); the order of the flags is not either.
 pub(super) fn of(request: &BuildRequest) -> Vec<Input> {
-    let limits = request.ulimits.iter().map(|(name, soft, hard)| Input {
-        name: format!("ulimit {name}"),
-        value: format!("{soft}:{hard}"),
-    });
+    let limits = request
+        .ulimits
+        .iter()
+        .map(|(name, soft, hard)| Input { name: format!("ulimit {name}"), value: format!("{soft}:{hard}") });
     let hosts = request.add_hosts.iter();
     let hosts = hosts.map(|(name, _)| Input { name: format!("host {name}"), value: String::new() });
     let mut inputs: Vec<Input> = limits.chain(hosts).collect();
@@ -31,7 +31,10 @@ mod tests {
             tags: Vec::new(),
             options: BuildOptions::default(),
             secrets: Vec::new(),
-            add_hosts: hosts.iter().map(|(name, address)| ((*name).to_owned(), (*address).to_owned())).collect(),
+            add_hosts: hosts
+                .iter()
+                .map(|(name, address)| ((*name).to_owned(), (*address).to_owned()))
+                .collect(),
             shm_size: None,
             ulimits: limits.iter().map(|(name, soft, hard)| ((*name).to_owned(), *soft, *hard)).collect(),
         }

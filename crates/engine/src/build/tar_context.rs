@@ -62,7 +62,10 @@ impl TarContext {
         let found = resolve(&*self.files, path.as_bytes()).map_err(unreadable)?;
         let Some((real, entry)) = found.filter(|(_, entry)| entry.is_file()) else { return Ok(None) };
         if entry.metadata.size > limit {
-            return Err(EngineError::Invalid(format!("{path} has {} bytes, more than {limit}", entry.metadata.size)));
+            return Err(EngineError::Invalid(format!(
+                "{path} has {} bytes, more than {limit}",
+                entry.metadata.size
+            )));
         }
         let mut bytes = Vec::new();
         SourceTree::open(&*self.files, &real, &entry).map_err(unreadable)?.read_to_end(&mut bytes)?;

@@ -7,8 +7,8 @@ use super::layer::LayerHandle;
 use crate::network::NameFiles;
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use strata_build::{
     Base, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry, FileKind,
     FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,

@@ -31,7 +31,12 @@ impl Engine {
 }
 
 /// Adds what is below `directory`; true if anything was.
-fn walk(directory: &Path, path: &[u8], below: &Stack, changes: &mut Vec<Change>) -> Result<bool, EngineError> {
+fn walk(
+    directory: &Path,
+    path: &[u8],
+    below: &Stack,
+    changes: &mut Vec<Change>,
+) -> Result<bool, EngineError> {
     let before = changes.len();
     let lookup = |path: &[u8]| {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
@@ -80,6 +85,7 @@ fn walk(directory: &Path, path: &[u8], below: &Stack, changes: &mut Vec<Change>)
 fn is_opaque(directory: &Path) -> bool {
     ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
         let mut value = [0; 1];
-        rustix::fs::lgetxattr(directory, *name, &mut value).is_ok_and(|length| length == 1 && value[0] == b'y')
+        rustix::fs::lgetxattr(directory, *name, &mut value)
+            .is_ok_and(|length| length == 1 && value[0] == b'y')
     })
 }

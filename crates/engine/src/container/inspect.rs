@@ -15,7 +15,8 @@ impl Engine {
         let container = self.store().containers().lookup(name)?;
         let stored = Stored::parse(&container)?;
         let directory = |name: &str| container.directory.join(name).display().to_string();
-        let (path, args) = stored.spec.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
+        let (path, args) =
+            stored.spec.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
         let mut lower = Vec::new();
         for (position, layer) in container.layers.iter().enumerate() {
             let target = self.store().layers().mount_target(layer, &container.layers[..position])?;
@@ -116,7 +117,11 @@ fn config(container: &ContainerRecord, stored: &Stored) -> Value {
     let spec = &stored.spec;
     let ports: Map<String, Value> = stored.exposed.iter().map(|port| (port.clone(), json!({}))).collect();
     let config = ContainerConfig {
-        hostname: if spec.hostname.is_empty() { container.short_id().to_owned() } else { spec.hostname.clone() },
+        hostname: if spec.hostname.is_empty() {
+            container.short_id().to_owned()
+        } else {
+            spec.hostname.clone()
+        },
         user: spec.user.clone(),
         attach_stdin: stored.interactive,
         exposed_ports: ports.into_iter().collect(),
@@ -140,7 +145,9 @@ fn port_bindings(endpoint: Option<&StoredEndpoint>) -> Map<String, Value> {
         let key = format!("{}/{}", binding.container_port, binding.protocol);
         let entry = ports.entry(key).or_insert_with(|| json!([]));
         if let Some(list) = entry.as_array_mut() {
-            list.push(json!({ "HostIp": binding.host_ip.to_string(), "HostPort": binding.host_port.to_string() }));
+            list.push(
+                json!({ "HostIp": binding.host_ip.to_string(), "HostPort": binding.host_port.to_string() }),
+            );
         }
     }
     ports

@@ -63,7 +63,12 @@ impl Engine {
     /// The name it was made with, as long as that still means the same image; its short ID afterwards.
     fn image_name(&self, record: &ContainerRecord, stored: &Stored) -> Result<String, EngineError> {
         let Some(id) = record.image else { return Ok(stored.image.clone()) };
-        let named = stored.image.parse().ok().map(|reference| self.store().images().lookup(&reference)).transpose()?;
+        let named = stored
+            .image
+            .parse()
+            .ok()
+            .map(|reference| self.store().images().lookup(&reference))
+            .transpose()?;
         let is_id = id.hex().starts_with(stored.image.trim_start_matches("sha256:"));
         if named.flatten() == Some(id) && !is_id {
             return Ok(stored.image.clone());
@@ -91,10 +96,13 @@ impl Engine {
         Ok(match key {
             "id" => Box::new(move |record, _| values.iter().any(|value| record.id.starts_with(value))),
             "name" => {
-                let patterns = values.iter().map(|value| name_pattern(value)).collect::<Result<Vec<_>, _>>()?;
+                let patterns =
+                    values.iter().map(|value| name_pattern(value)).collect::<Result<Vec<_>, _>>()?;
                 Box::new(move |record, _| {
                     let slashed = format!("/{}", record.name);
-                    patterns.iter().any(|pattern| pattern.is_match(&record.name) || pattern.is_match(&slashed))
+                    patterns
+                        .iter()
+                        .any(|pattern| pattern.is_match(&record.name) || pattern.is_match(&slashed))
                 })
             }
             "status" if values.iter().any(|value| !STATES.contains(&value.as_str())) => {
@@ -127,7 +135,9 @@ impl Engine {
                 }
                 let before = key == "before";
                 Box::new(move |record, _| {
-                    times.iter().all(|time| if before { record.created < *time } else { record.created > *time })
+                    times
+                        .iter()
+                        .all(|time| if before { record.created < *time } else { record.created > *time })
                 })
             }
             "volume" => Box::new(move |_, stored| {
@@ -139,7 +149,9 @@ impl Engine {
             "publish" => Box::new(move |_, stored| {
                 let bindings = stored.endpoint.iter().flat_map(|endpoint| &endpoint.bindings);
                 let ports: Vec<String> = bindings.map(|binding| binding.host_port.to_string()).collect();
-                values.iter().any(|value| ports.contains(&value.split('/').next().unwrap_or_default().to_owned()))
+                values
+                    .iter()
+                    .any(|value| ports.contains(&value.split('/').next().unwrap_or_default().to_owned()))
             }),
             other => return Err(EngineError::Invalid(format!("invalid filter '{other}'"))),
         })
@@ -148,7 +160,8 @@ impl Engine {
 
 /// As Docker: a regular expression anywhere in the name, which may be written with its slash.
 fn name_pattern(text: &str) -> Result<regex_lite::Regex, EngineError> {
-    regex_lite::Regex::new(text).map_err(|error| EngineError::Invalid(format!("invalid filter 'name={text}': {error}")))
+    regex_lite::Regex::new(text)
+        .map_err(|error| EngineError::Invalid(format!("invalid filter 'name={text}': {error}")))
 }
 
 type Test = Box<dyn Fn(&ContainerRecord, &Stored) -> bool>;
@@ -191,8 +204,9 @@ fn ports(stored: &Stored, alive: bool) -> Vec<String> {
         })
         .collect();
     for port in &stored.exposed {
-        let published =
-            bindings.iter().any(|binding| format!("{}/{}", binding.container_port, binding.protocol) == *port);
+        let published = bindings
+            .iter()
+            .any(|binding| format!("{}/{}", binding.container_port, binding.protocol) == *port);
         if !published {
             shown.push(port.clone());
         }

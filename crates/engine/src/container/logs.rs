@@ -34,7 +34,9 @@ impl Engine {
         let mut reader = Follower::open(&path)?;
         let mut tail: VecDeque<Line> = VecDeque::new();
         for old in rotated(&path) {
-            read_lines(&mut BufReader::new(fs_err::File::open(old)?.into_file()), &mut |line| keep(&mut tail, line, request));
+            read_lines(&mut BufReader::new(fs_err::File::open(old)?.into_file()), &mut |line| {
+                keep(&mut tail, line, request)
+            });
         }
         reader.read(&mut |line| keep(&mut tail, line, request));
         for line in &tail {
@@ -69,7 +71,8 @@ impl Engine {
 }
 
 fn within(line: &Line, request: &LogsRequest) -> bool {
-    request.since.is_none_or(|since| line.time >= since) && request.until.is_none_or(|until| line.time <= until)
+    request.since.is_none_or(|since| line.time >= since)
+        && request.until.is_none_or(|until| line.time <= until)
 }
 
 fn keep(tail: &mut VecDeque<Line>, line: Line, request: &LogsRequest) {
@@ -82,7 +85,12 @@ fn keep(tail: &mut VecDeque<Line>, line: Line, request: &LogsRequest) {
     }
 }
 
-fn show(line: &Line, request: &LogsRequest, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<(), EngineError> {
+fn show(
+    line: &Line,
+    request: &LogsRequest,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<(), EngineError> {
     let out: &mut dyn Write = if line.stream == "stderr" { &mut *stderr } else { &mut *stdout };
     if request.timestamps {
         write!(out, "{} ", line.time.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))?;
@@ -133,7 +141,10 @@ impl Follower {
         use std::os::unix::fs::MetadataExt;
         let Ok(there) = fs_err::metadata(path) else { return Ok(()) };
         let same = self.reader.as_ref().is_some_and(|reader| {
-            reader.get_ref().metadata().is_ok_and(|open| (open.ino(), open.dev()) == (there.ino(), there.dev()))
+            reader
+                .get_ref()
+                .metadata()
+                .is_ok_and(|open| (open.ino(), open.dev()) == (there.ino(), there.dev()))
         });
         if !same {
             *self = Self::open(path)?;

@@ -38,8 +38,12 @@ impl Engine {
     pub fn kill(&self, name: &str, signal: &str) -> Result<(), EngineError> {
         let container = self.store().containers().lookup(name)?;
         let signal = parse(signal)?;
-        let not_running =
-            || EngineError::Invalid(format!("cannot kill container: {name}: container {} is not running", container.id));
+        let not_running = || {
+            EngineError::Invalid(format!(
+                "cannot kill container: {name}: container {} is not running",
+                container.id
+            ))
+        };
         let process = process(&container).ok_or_else(not_running)?;
         let pidfd = process.open()?.ok_or_else(not_running)?;
         send(&pidfd, signal)?;
@@ -159,7 +163,8 @@ fn ended_within(pidfd: &OwnedFd, limit: Option<Duration>) -> Result<bool, Engine
     let deadline = limit.map(|limit| Instant::now() + limit);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        let timeout = left
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], timeout.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),

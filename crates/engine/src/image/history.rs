@@ -33,8 +33,13 @@ impl Engine {
         let id = images.resolve(image)?;
         let config = images.config(&id)?;
         let layers = &config.value().rootfs.diff_ids;
-        let sizes: HashMap<DiffId, u64> =
-            self.store().layers().records(layers)?.iter().map(|layer| (layer.diff_id, layer.content_size)).collect();
+        let sizes: HashMap<DiffId, u64> = self
+            .store()
+            .layers()
+            .records(layers)?
+            .iter()
+            .map(|layer| (layer.diff_id, layer.content_size))
+            .collect();
         let mut rows = rows(config.value(), &sizes);
 
         let mut next = Some((id, rows.len()));

@@ -137,7 +137,10 @@ impl Engine {
                 .get("container_config")
                 .and_then(|value| serde_json::from_value::<RuntimeConfig>(value.clone()).ok())
                 .map(|value| ContainerConfig::from(&value))
-                .unwrap_or_else(|| ContainerConfig { env: Some(config.config.env.clone()), ..Default::default() }),
+                .unwrap_or_else(|| ContainerConfig {
+                    env: Some(config.config.env.clone()),
+                    ..Default::default()
+                }),
             docker_version: extra("docker_version"),
             author: config.author.clone().unwrap_or_default(),
             config: ContainerConfig::from(&config.config),
@@ -168,7 +171,8 @@ impl Engine {
         let mut data = GraphDriverData::default();
         if let Some(top) = directories.pop() {
             let beside = |name: &str| top.with_file_name(name).display().to_string();
-            let lower: Vec<String> = directories.iter().rev().map(|path| path.display().to_string()).collect();
+            let lower: Vec<String> =
+                directories.iter().rev().map(|path| path.display().to_string()).collect();
             data = GraphDriverData {
                 lower_dir: lower.join(":"),
                 merged_dir: beside("merged"),

@@ -43,7 +43,8 @@ pub struct ImageSummary {
 
 impl From<ImageRecord> for ImageSummary {
     fn from(record: ImageRecord) -> Self {
-        let digests = record.repo_digests.iter().map(|(name, digest)| format!("{}@{digest}", familiar(name))).collect();
+        let digests =
+            record.repo_digests.iter().map(|(name, digest)| format!("{}@{digest}", familiar(name))).collect();
         Self {
             id: record.id,
             tags: record.tags,
@@ -93,16 +94,22 @@ fn named(mut image: ImageSummary, patterns: &[String]) -> Option<ImageSummary> {
 
 /// A pattern is a repository, a name with a tag, or a glob over either (Docker's `reference` filter).
 fn matches(pattern: &str, tag: &Reference) -> bool {
-    let glob = |name: &str| strata_dockerfile::glob::matches(pattern.as_bytes(), name.as_bytes()).unwrap_or(false);
+    let glob =
+        |name: &str| strata_dockerfile::glob::matches(pattern.as_bytes(), name.as_bytes()).unwrap_or(false);
     let (name, full) = (tag.familiar_name(), tag.familiar());
-    glob(&name) || glob(&full) || pattern.parse::<Reference>().is_ok_and(|reference| {
-        let repository = format!("{}/{}", reference.domain(), reference.path());
-        let has_tag = pattern.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        repository == format!("{}/{}", tag.domain(), tag.path()) && (!has_tag || reference.tag() == tag.tag())
-    })
+    glob(&name)
+        || glob(&full)
+        || pattern.parse::<Reference>().is_ok_and(|reference| {
+            let repository = format!("{}/{}", reference.domain(), reference.path());
+            let has_tag = pattern.rsplit('/').next().is_some_and(|last| last.contains(':'));
+            repository == format!("{}/{}", tag.domain(), tag.path())
+                && (!has_tag || reference.tag() == tag.tag())
+        })
 }
 
 /// A full repository name without what is implied.
 pub(crate) fn familiar(repository: &str) -> String {
-    repository.parse::<Reference>().map_or_else(|_| repository.to_owned(), |reference| reference.familiar_name())
+    repository
+        .parse::<Reference>()
+        .map_or_else(|_| repository.to_owned(), |reference| reference.familiar_name())
 }

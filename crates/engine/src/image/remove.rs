@@ -48,7 +48,8 @@ impl Engine {
         let mut prune = Prune { all, ..Default::default() };
         for (key, value) in filters {
             let label = |negated| {
-                let (key, value) = value.split_once('=').map_or((value.as_str(), None), |(k, v)| (k, Some(v)));
+                let (key, value) =
+                    value.split_once('=').map_or((value.as_str(), None), |(k, v)| (k, Some(v)));
                 LabelFilter { key: key.to_owned(), value: value.map(str::to_owned), negated }
             };
             match key.as_str() {
@@ -63,7 +64,6 @@ impl Engine {
         let reclaimed = self.collect_garbage(false)?;
         Ok(Pruned { removed: report(removed), reclaimed })
     }
-
 }
 
 fn report(removed: Vec<strata_store::Removed>) -> Vec<Removed> {
@@ -89,7 +89,9 @@ fn until(text: &str) -> Result<Timestamp, EngineError> {
         return Ok(time);
     }
     let ago = text.parse::<SignedDuration>().ok().and_then(|ago| Timestamp::now().checked_sub(ago).ok());
-    ago.ok_or_else(|| EngineError::Invalid(format!("invalid time {text:?} for until: use 24h or 2026-01-31T10:00:00Z")))
+    ago.ok_or_else(|| {
+        EngineError::Invalid(format!("invalid time {text:?} for until: use 24h or 2026-01-31T10:00:00Z"))
+    })
 }
 
 /// Parses a name given by the user.

@@ -26,7 +26,8 @@ pub(super) fn start_detached(engine: &Engine, container: &ContainerRecord) -> Re
         run_dir: options.run_dir.clone(),
         layer_mode: options.layer_mode,
     };
-    let task = serde_json::to_vec(&task).expect("paths of a store are UTF-8 by now, and nothing else can fail");
+    let task =
+        serde_json::to_vec(&task).expect("paths of a store are UTF-8 by now, and nothing else can fail");
     match spawn_helper(&[NAME], &task) {
         Ok(_) => Ok(()),
         Err(HelperError::Failed { message, exit_code }) => {
@@ -65,8 +66,8 @@ fn watch(task: &[u8], ready: Ready) -> Result<(), EngineError> {
 }
 
 fn start(task: &[u8]) -> Result<(Engine, ContainerRecord, super::start::Started), EngineError> {
-    let task: Task =
-        serde_json::from_slice(task).map_err(|error| EngineError::Invalid(format!("helper task: {error}")))?;
+    let task: Task = serde_json::from_slice(task)
+        .map_err(|error| EngineError::Invalid(format!("helper task: {error}")))?;
     let engine = Engine::open(EngineOptions {
         root: task.root,
         run_dir: task.run_dir,

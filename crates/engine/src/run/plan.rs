@@ -153,8 +153,12 @@ fn security(request: &RunRequest) -> Result<(Seccomp, bool), EngineError> {
 
 fn capabilities(request: &RunRequest) -> Result<CapabilitySet, EngineError> {
     let parse = |field: &str, text: &String| {
-        text.parse::<Capability>()
-            .map_err(|_| EngineError::Invalid(format!("invalid {field}: unknown capability: \"CAP_{}\"", text.to_uppercase())))
+        text.parse::<Capability>().map_err(|_| {
+            EngineError::Invalid(format!(
+                "invalid {field}: unknown capability: \"CAP_{}\"",
+                text.to_uppercase()
+            ))
+        })
     };
     let is_all = |text: &String| text.eq_ignore_ascii_case("all");
     let mut set = match (request.cap_add.iter().any(is_all), request.cap_drop.iter().any(is_all)) {
@@ -191,13 +195,16 @@ fn tmpfs(request: &RunRequest) -> Result<Vec<Mount>, EngineError> {
 pub(super) fn tmpfs_mount(path: &str, options: &str) -> Result<Mount, EngineError> {
     let bad = |option: &str| EngineError::Invalid(format!("invalid tmpfs option {option:?} for {path}"));
     if !path.starts_with('/') {
-        return Err(EngineError::Invalid(format!("invalid mount path: '{path}' mount path must be absolute")));
+        return Err(EngineError::Invalid(format!(
+            "invalid mount path: '{path}' mount path must be absolute"
+        )));
     }
     let (mut size, mut mode, mut read_only, mut no_exec) = (None, None, false, true);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", value)) => {
-                let bytes = strata_dockerfile::ram_in_bytes(value).and_then(|bytes| u64::try_from(bytes).ok());
+                let bytes =
+                    strata_dockerfile::ram_in_bytes(value).and_then(|bytes| u64::try_from(bytes).ok());
                 size = Some(bytes.ok_or_else(|| bad(option))?);
             }
             Some(("mode", value)) => mode = Some(u32::from_str_radix(value, 8).map_err(|_| bad(option))?),
@@ -232,13 +239,19 @@ fn publish(
                 _ => continue,
             };
             let Ok(number) = number.parse() else { continue };
-            if !all.iter().any(|spec: &PublishSpec| spec.container_port == number && spec.protocol == protocol) {
+            if !all
+                .iter()
+                .any(|spec: &PublishSpec| spec.container_port == number && spec.protocol == protocol)
+            {
                 all.push(PublishSpec::ephemeral(number, protocol));
             }
         }
     }
     if !all.is_empty() && request.network != NetworkMode::Bridge {
-        warnings.push(format!("Published ports are discarded when using {} network mode", network_name(&request.network)));
+        warnings.push(format!(
+            "Published ports are discarded when using {} network mode",
+            network_name(&request.network)
+        ));
         all.clear();
     }
     Ok(all)

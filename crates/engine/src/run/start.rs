@@ -106,7 +106,8 @@ impl Engine {
         if let Some(published) = &mut started.published {
             published.serve().map_err(EngineError::runtime)?;
         }
-        let mut log = LogWriter::open(&container.log(), LogLimits::default()).map_err(EngineError::runtime)?;
+        let mut log =
+            LogWriter::open(&container.log(), LogLimits::default()).map_err(EngineError::runtime)?;
         let forward_signals = client.is_some();
         let options = Options { client, sinks: vec![&mut log], forward_signals, detach_keys: None };
         let outcome = supervise(&mut started.running, options).map_err(EngineError::runtime);
@@ -125,7 +126,12 @@ impl Engine {
         Ok(status.exit_code())
     }
 
-    fn ended(&self, container: &ContainerRecord, started: &mut Started, status: &ExitStatus) -> Result<(), EngineError> {
+    fn ended(
+        &self,
+        container: &ContainerRecord,
+        started: &mut Started,
+        status: &ExitStatus,
+    ) -> Result<(), EngineError> {
         // Ports first: a packet must never go to an address that has no container any more.
         let closed = started.published.take().map_or(Ok(()), Published::close);
         let state = ContainerState::Exited {

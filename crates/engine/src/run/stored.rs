@@ -79,7 +79,8 @@ impl Stored {
     }
 
     pub(crate) fn parse(container: &strata_store::ContainerRecord) -> Result<Self, EngineError> {
-        serde_json::from_str(&container.config)
-            .map_err(|error| EngineError::Invalid(format!("the record of container {} is damaged: {error}", container.id)))
+        serde_json::from_str(&container.config).map_err(|error| {
+            EngineError::Invalid(format!("the record of container {} is damaged: {error}", container.id))
+        })
     }
 }

@@ -29,16 +29,25 @@ impl Engine {
         let mut requests: Vec<MountRequest> = request.mounts.clone();
         let taken = |path: &str, requests: &[MountRequest]| {
             let same = |other: &str| other.trim_end_matches('/') == path.trim_end_matches('/');
-            requests.iter().any(|mount| same(&mount.target)) || request.tmpfs.iter().any(|(target, _)| same(target))
+            requests.iter().any(|mount| same(&mount.target))
+                || request.tmpfs.iter().any(|(target, _)| same(target))
         };
         for path in image.volumes.keys() {
             if !taken(path, &requests) {
                 let source = MountSource::Anonymous;
-                requests.push(MountRequest { source, target: path.clone(), read_only: false, no_copy: false });
+                requests.push(MountRequest {
+                    source,
+                    target: path.clone(),
+                    read_only: false,
+                    no_copy: false,
+                });
             }
         }
         for (at, mount) in requests.iter().enumerate() {
-            if requests[..at].iter().any(|other| other.target.trim_end_matches('/') == mount.target.trim_end_matches('/')) {
+            if requests[..at]
+                .iter()
+                .any(|other| other.target.trim_end_matches('/') == mount.target.trim_end_matches('/'))
+            {
                 return Err(EngineError::Invalid(format!("Duplicate mount point: {}", mount.target)));
             }
         }
@@ -49,7 +58,12 @@ impl Engine {
         Ok(mounts)
     }
 
-    fn add_mount(&self, mount: &MountRequest, layers: &[DiffId], mounts: &mut Mounts) -> Result<(), EngineError> {
+    fn add_mount(
+        &self,
+        mount: &MountRequest,
+        layers: &[DiffId],
+        mounts: &mut Mounts,
+    ) -> Result<(), EngineError> {
         match &mount.source {
             MountSource::Bind { path, create } => {
                 if !path.exists() {
@@ -118,11 +132,8 @@ impl Engine {
         let file = staged.tar_file()?.into_file();
         let mut builder = LayerBuilder::new(file);
         let failed = |error| EngineError::layer(what(), error);
-        let selection = copy::Selection::new(
-            std::sync::Arc::new(stack.clone()),
-            &[path],
-            SelectOptions::default(),
-        );
+        let selection =
+            copy::Selection::new(std::sync::Arc::new(stack.clone()), &[path], SelectOptions::default());
         let options = CopyOptions::default();
         selection
             .and_then(|selection| copy::copy(&[selection], None, b"/", &options, &mut builder))

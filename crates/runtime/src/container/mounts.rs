@@ -151,8 +151,9 @@ impl Builder<'_> {
         if !replaced("dev/shm") {
             let size = spec.shm_size.to_string();
             let attributes = MountAttrFlags::from_bits_retain(NOSUID_NODEV_NOEXEC);
-            let shm = devfs::detached("tmpfs", &[("source", "shm"), ("mode", "1777"), ("size", &size)], attributes)
-                .map_err(failed("/dev/shm"))?;
+            let shm =
+                devfs::detached("tmpfs", &[("source", "shm"), ("mode", "1777"), ("size", &size)], attributes)
+                    .map_err(failed("/dev/shm"))?;
             self.attach(shm, Path::new("dev/shm"), true)?;
         }
         if !replaced("dev/mqueue") {

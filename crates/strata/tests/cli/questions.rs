@@ -178,7 +178,12 @@ fn a_context_from_a_tar_gives_the_same_image() {
         fs_err::write(&archive, &tar.stdout).expect("a tar");
         let stdin = || Stdio::from(fs_err::File::open(&archive).expect("a tar").into_file());
         let output = world.command(&["build", "-q", "-"]).stdin(stdin()).output().expect("strata");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), built, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            built,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let other = ["build", "-q", "-f", "sub/other.Dockerfile", "-"];
         assert!(world.command(&other).stdin(stdin()).output().expect("strata").status.success());
         let missing = world.command(&["build", "-f", "no", "-"]).stdin(stdin()).output().expect("strata");

@@ -82,7 +82,13 @@ impl Export<'_> {
         rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(self.failed(path, "open"))
     }
 
-    fn other(&mut self, parent: BorrowedFd<'_>, name: &[u8], path: &[u8], entry: &Entry) -> Result<(), EngineError> {
+    fn other(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        entry: &Entry,
+    ) -> Result<(), EngineError> {
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(self.failed(path, "replace")(error)),
@@ -94,7 +100,8 @@ impl Export<'_> {
         match entry.metadata.file_type {
             FileType::Regular | FileType::Socket => self.file(parent, name, path, entry)?,
             FileType::Symlink => {
-                rustix::fs::symlinkat(entry.link.as_slice(), parent, name).map_err(self.failed(path, "link"))?;
+                rustix::fs::symlinkat(entry.link.as_slice(), parent, name)
+                    .map_err(self.failed(path, "link"))?;
                 let times = self.times(entry);
                 rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(self.failed(path, "set times of"))?;
@@ -107,7 +114,13 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn file(&self, parent: BorrowedFd<'_>, name: &[u8], path: &[u8], entry: &Entry) -> Result<(), EngineError> {
+    fn file(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        entry: &Entry,
+    ) -> Result<(), EngineError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(self.failed(path, "create"))?;

@@ -7,10 +7,25 @@ use std::sync::Arc;
 use strata_layer::{FileType, Layer, Limits, Metadata, ingest};
 
 fn metadata(file_type: FileType, mode: u16, size: u64) -> Metadata {
-    Metadata { file_type, mode, uid: 0, gid: 0, mtime: 1_000_000, mtime_nsec: 5, size, rdev: (0, 0), xattrs: Vec::new() }
+    Metadata {
+        file_type,
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime: 1_000_000,
+        mtime_nsec: 5,
+        size,
+        rdev: (0, 0),
+        xattrs: Vec::new(),
+    }
 }
 
-fn layer(directory: &Path, name: &str, below: Option<&Stack>, fill: impl FnOnce(&mut LayerBuilder<File>)) -> Arc<Layer> {
+fn layer(
+    directory: &Path,
+    name: &str,
+    below: Option<&Stack>,
+    fill: impl FnOnce(&mut LayerBuilder<File>),
+) -> Arc<Layer> {
     let tar = directory.join(name);
     let mut builder = LayerBuilder::new(File::create(&tar).unwrap());
     fill(&mut builder);
@@ -60,7 +75,8 @@ fn a_directory_shows_the_merged_tree() {
     assert_eq!(fs_err::read_to_string(out.join("other")).unwrap(), "stays");
     assert_eq!(fs_err::read_to_string(out.join("new")).unwrap(), "new");
     assert_eq!(fs_err::read_link(out.join("link")).unwrap(), Path::new("d/.."));
-    let (kept, twin) = (fs_err::metadata(out.join("d/kept")).unwrap(), fs_err::metadata(out.join("d/twin")).unwrap());
+    let (kept, twin) =
+        (fs_err::metadata(out.join("d/kept")).unwrap(), fs_err::metadata(out.join("d/twin")).unwrap());
     assert_eq!(kept.ino(), twin.ino());
     assert_eq!(kept.permissions().mode() & 0o7777, 0o4755);
     assert_eq!((kept.mtime(), kept.mtime_nsec()), (1_000_000, 5));

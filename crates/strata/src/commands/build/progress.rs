@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo};
 use strata_engine::EngineError;
+use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo};
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,9 +95,17 @@ impl Build {
                 ..BuildOptions::default()
             },
             secrets: self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
-            add_hosts: self.add_host.iter().map(|text| host(text).map_err(Failure::flag)).collect::<Result<_, _>>()?,
+            add_hosts: self
+                .add_host
+                .iter()
+                .map(|text| host(text).map_err(Failure::flag))
+                .collect::<Result<_, _>>()?,
             shm_size: self.shm_size.as_deref().map(|text| bytes(text).map_err(Failure::flag)).transpose()?,
-            ulimits: self.ulimit.iter().map(|text| ulimit(text).map_err(Failure::flag)).collect::<Result<_, _>>()?,
+            ulimits: self
+                .ulimit
+                .iter()
+                .map(|text| ulimit(text).map_err(Failure::flag))
+                .collect::<Result<_, _>>()?,
         };
         Ok(Request { request, dockerfile })
     }
