@@ -11,7 +11,7 @@ pub enum EngineError {
     #[error("No such image: {0}")]
     NoSuchImage(String),
     /// `run` and `build` cannot go and get it.
-    #[error("Unable to find image '{name}' locally{}", suggestion(.near))]
+    #[error("Unable to find image '{name}' locally{}; there is no pull yet: load or import it", suggestion(.near))]
     ImageNotLocal {
         /// As it was looked for.
         name: String,

@@ -23,6 +23,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// Paths and entries, in the order of a walk.
+type Walked = Vec<(Vec<u8>, Entry)>;
+
 /// A directory seen through an ignore filter.
 pub struct ContextDir {
     root: OwnedFd,
@@ -31,7 +34,7 @@ pub struct ContextDir {
     filter: Option<Filter>,
     cache: StatCache,
     /// All of it, walked ahead for its size and not asked for yet.
-    ahead: Mutex<Option<Vec<(Vec<u8>, Entry)>>>,
+    ahead: Mutex<Option<Walked>>,
 }
 
 impl ContextDir {

@@ -141,8 +141,9 @@ fn list_first(stage: &Stage, at: usize) -> Option<String> {
     let install = later
         .into_iter()
         .find(|later| run_of(later).is_some_and(|run| any(&calls(run), installs_dependencies)))?;
-    let words =
-        calls(run_of(install)?).into_iter().find(|words| any(&[words.clone()], installs_dependencies))?;
+    let words = calls(run_of(install)?)
+        .into_iter()
+        .find(|words| any(std::slice::from_ref(words), installs_dependencies))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let lists = dependency_lists(&words);
     if lists.is_empty() {

@@ -19,6 +19,9 @@ use strata_layer::tree::SourceTree;
 use strata_oci::{DiffId, Digest, Platform, Reference};
 use strata_store::{Ingest, Lease};
 
+/// Selections by context and what was asked for.
+type Seen = HashMap<(Option<String>, Selection), Arc<copy::Selection>>;
+
 pub(super) struct EngineWorker<'a> {
     engine: &'a Engine,
     request: &'a BuildRequest,
@@ -34,7 +37,7 @@ pub(super) struct EngineWorker<'a> {
 pub(super) type NameFileSets = Mutex<Vec<(NameFiles, Ingest)>>;
 
 /// The files of contexts that keys were made from: a copy takes these very files, without walking once more.
-type Seen = Mutex<HashMap<(Option<String>, Selection), Arc<copy::Selection>>>;
+type Seen = Mutex<Seen>;
 
 impl<'a> EngineWorker<'a> {
     pub(super) fn new(
@@ -94,7 +97,7 @@ impl<'a> EngineWorker<'a> {
         }
     }
 
-    fn lock_seen(&self) -> MutexGuard<'_, HashMap<(Option<String>, Selection), Arc<copy::Selection>>> {
+    fn lock_seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
