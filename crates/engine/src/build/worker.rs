@@ -20,7 +20,7 @@ use strata_oci::{DiffId, Digest, Platform, Reference};
 use strata_store::{Ingest, Lease};
 
 /// Selections by context and what was asked for.
-type Seen = HashMap<(Option<String>, Selection), Arc<copy::Selection>>;
+type Selections = HashMap<(Option<String>, Selection), Arc<copy::Selection>>;
 
 pub(super) struct EngineWorker<'a> {
     engine: &'a Engine,
@@ -37,7 +37,7 @@ pub(super) struct EngineWorker<'a> {
 pub(super) type NameFileSets = Mutex<Vec<(NameFiles, Ingest)>>;
 
 /// The files of contexts that keys were made from: a copy takes these very files, without walking once more.
-type Seen = Mutex<Seen>;
+type Seen = Mutex<Selections>;
 
 impl<'a> EngineWorker<'a> {
     pub(super) fn new(
@@ -97,7 +97,7 @@ impl<'a> EngineWorker<'a> {
         }
     }
 
-    fn lock_seen(&self) -> MutexGuard<'_, Seen> {
+    fn lock_seen(&self) -> MutexGuard<'_, Selections> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
