@@ -27,11 +27,11 @@ fn layer(
     fill: impl FnOnce(&mut LayerBuilder<File>),
 ) -> Arc<Layer> {
     let tar = directory.join(name);
-    let mut builder = LayerBuilder::new(File::create(&tar).unwrap());
+    let mut builder = LayerBuilder::new(fs_err::File::create(&tar).unwrap().into_file());
     fill(&mut builder);
     let (_, info, contents) = builder.finish().unwrap();
     assert!(info.entries > 0);
-    Arc::new(Layer::open(contents.index(below).unwrap(), File::open(&tar).unwrap()).unwrap())
+    Arc::new(Layer::open(contents.index(below).unwrap(), fs_err::File::open(&tar).unwrap().into_file()).unwrap())
 }
 
 fn file(builder: &mut LayerBuilder<File>, path: &str, mode: u16, text: &str) {

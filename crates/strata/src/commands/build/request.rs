@@ -42,7 +42,7 @@ impl Build {
     pub(super) fn request(&self, mode: Mode, global: &Global) -> Result<Request, Failure> {
         let context = &self.context[0];
         let (dockerfile, path, source) = if context == "-" {
-            self.from_stdin(global)?
+            self.read_stdin(global)?
         } else {
             if context.contains("://") || context.starts_with("git@") {
                 return Err(unprepared(format!(
@@ -111,7 +111,7 @@ impl Build {
     }
 
     /// Standard input is a tar with everything, or a Dockerfile alone.
-    fn from_stdin(&self, global: &Global) -> Result<(Dockerfile, Option<PathBuf>, ContextSource), Failure> {
+    fn read_stdin(&self, global: &Global) -> Result<(Dockerfile, Option<PathBuf>, ContextSource), Failure> {
         if self.file.as_deref() == Some("-") {
             return Err(unprepared("standard input cannot be both the context and the Dockerfile"));
         }
