@@ -39,7 +39,7 @@ use strata_store::Lease;
 use worker::EngineWorker;
 
 /// What is asked of `build`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BuildRequest {
     /// The main context.
     pub context: ContextSource,

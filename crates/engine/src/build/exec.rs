@@ -203,14 +203,14 @@ impl EngineWorker<'_> {
         let parents = parents.to_vec();
         // The handle keeps the directory alive until the thread has read it.
         let keep = handle.clone();
-        std::thread::spawn(move || {
+        self.packs(std::thread::spawn(move || {
             outcome.set(pack(&layers, &lease, &upper, &parents));
             // Nobody needs what stands beside the directory any more; what stays goes with it.
             for beside in ["work", "mounts"] {
                 let _ = fs_err::remove_dir_all(upper.with_file_name(beside));
             }
-            drop(keep);
-        });
+            drop((keep, parents));
+        }));
         handle
     }
 }

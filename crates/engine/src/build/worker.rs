@@ -9,6 +9,7 @@ use crate::{Engine, EngineError};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use strata_build::{
     Base, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry, FileKind,
     FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,
@@ -31,6 +32,18 @@ pub(super) struct EngineWorker<'a> {
     cancel: &'a AtomicBool,
     seen: Seen,
     name_files: NameFileSets,
+    /// Threads that pack what RUNs wrote.
+    packing: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A build that failed in one place may still be packing in another: nothing of it is left when it has returned.
+impl Drop for EngineWorker<'_> {
+    fn drop(&mut self) {
+        for thread in self.packing.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // Whoever needed the layer has its error.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What RUN steps see in `/etc`, and where it is written: most builds need one set.
@@ -49,7 +62,8 @@ impl<'a> EngineWorker<'a> {
         cancel: &'a AtomicBool,
     ) -> Self {
         let (seen, name_files) = (Seen::default(), NameFileSets::default());
-        Self { engine, request, contexts, lease, events, cancel, seen, name_files }
+        let packing = Mutex::default();
+        Self { engine, request, contexts, lease, events, cancel, seen, name_files, packing }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -75,6 +89,10 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn name_file_sets(&self) -> &NameFileSets {
         &self.name_files
+    }
+
+    pub(super) fn packs(&self, thread: JoinHandle<()>) {
+        self.packing.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
     fn check_cancelled(&self) -> Result<(), WorkerError> {

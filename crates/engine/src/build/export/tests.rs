@@ -31,7 +31,9 @@ fn layer(
     fill(&mut builder);
     let (_, info, contents) = builder.finish().unwrap();
     assert!(info.entries > 0);
-    Arc::new(Layer::open(contents.index(below).unwrap(), fs_err::File::open(&tar).unwrap().into_file()).unwrap())
+    Arc::new(
+        Layer::open(contents.index(below).unwrap(), fs_err::File::open(&tar).unwrap().into_file()).unwrap(),
+    )
 }
 
 fn file(builder: &mut LayerBuilder<File>, path: &str, mode: u16, text: &str) {
