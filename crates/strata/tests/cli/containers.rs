@@ -108,6 +108,30 @@ fn life_of_a_container() {
     ]));
 }
 
+/// STOPSIGNAL of the image first, `--stop-signal` before it; KILL when nobody listens.
+#[test]
+fn stop_sends_the_right_signal() {
+    let Some(world) = World::with_shell("stop_sends_the_right_signal") else { return };
+    let script = "trap 'exit 42' USR1; trap 'exit 43' USR2; echo ready; while :; do sleep 0.05; done";
+    world.file("ctx/Dockerfile", b"FROM box:1\nSTOPSIGNAL USR1\n");
+    world.ok(&["build", "-q", "-t", "usr1", "ctx"]);
+    let cases: [(&str, &[&str], &[&str], &str); 4] = [
+        ("image", &["usr1"], &[], "42"),
+        ("flag", &["--stop-signal", "USR2", "usr1"], &[], "43"),
+        ("stop", &["usr1"], &["-s", "USR2"], "43"),
+        ("deaf", &["box:1"], &["-t", "0"], "137"),
+    ];
+    for (name, image, flags, code) in cases {
+        let run =
+            [&["run", "-d", "--name", name, "--network", "none"][..], image, &["sh", "-c", script]].concat();
+        world.ok(&run);
+        wait_for(|| world.ok(&["logs", name]) == "ready\n");
+        assert_eq!(world.ok(&[&["stop"][..], flags, &[name]].concat()), format!("{name}\n"));
+        assert_eq!(world.ok(&["wait", name]).trim(), code, "{name}");
+        world.ok(&["rm", name]);
+    }
+}
+
 #[test]
 fn diff_and_sizes() {
     let Some(world) = World::with_shell("diff_and_sizes") else { return };
