@@ -1,6 +1,6 @@
 //! `run`, `exec`, `ps`, `logs`, `stop`, `kill`, `wait`, `rm`, `diff`: on the real kernel, so only as root.
 
-use crate::world::World;
+use crate::world::{World, wait_for};
 use std::io::Write;
 use std::process::Stdio;
 
@@ -208,14 +208,4 @@ fn ports_are_shown_and_answer() {
     );
     assert_eq!(world.ok(&["ps", "-a", "--format", "{{.Names}}"]), "pp\n", "a run that failed leaves nothing");
     world.ok(&["rm", "-f", "pp"]);
-}
-
-fn wait_for(mut holds: impl FnMut() -> bool) {
-    for _ in 0..200 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(25));
-    }
-    panic!("did not happen within 5 s");
 }

@@ -1,6 +1,6 @@
 //! Terminals and signals: `run -it`, `exec -it`, resize, Ctrl-C, on a real pseudo-terminal.
 
-use crate::world::World;
+use crate::world::{World, wait_for};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::io::{Read, Write};
@@ -95,6 +95,8 @@ fn exec_has_a_terminal_and_control_c_stays_inside() {
     terminal.expect("# ");
     terminal.send("stty size; echo start''ed; sleep 50\n");
     terminal.expect("30 100\r\nstarted");
+    // Sent before the shell has started it, the signal would find nobody to end.
+    wait_for(|| world.ok(&["exec", "cc", "ps"]).contains("sleep 50"));
     terminal.send("\x03");
     terminal.expect("# ");
     terminal.send("echo ali''ve; exit 6\n");

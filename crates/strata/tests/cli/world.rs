@@ -233,3 +233,14 @@ fn shell_root(busybox: &Path) -> Vec<u8> {
     }
     builder.into_inner().expect("memory")
 }
+
+/// What another process is about to do.
+pub(crate) fn wait_for(mut holds: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    panic!("did not happen within 5 s");
+}
