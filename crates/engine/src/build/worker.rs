@@ -203,15 +203,25 @@ impl Worker for EngineWorker<'_> {
         self.check_cancelled()?;
         // Listings belong to a key, and so to the files that it was made from.
         let seen = (detail == Detail::Files).then(|| self.seen(origin, selection)).flatten();
-        let found = match seen {
-            Some(seen) => seen,
-            None => {
-                let tree = self.tree(origin)?;
-                let options = select_options(selection, false).map_err(failed)?;
-                Arc::new(copy::Selection::new(tree, &selection.paths, options).map_err(copy_failed)?)
-            }
+        let look = || -> Result<(Arc<copy::Selection>, Digest), WorkerError> {
+            let options = select_options(selection, false).map_err(failed)?;
+            let found =
+                copy::Selection::new(self.tree(origin)?, &selection.paths, options).map_err(copy_failed)?;
+            let digest = Digest::from_bytes(found.digest().map_err(copy_failed)?.0);
+            Ok((Arc::new(found), digest))
         };
-        let digest = Digest::from_bytes(found.digest().map_err(copy_failed)?.0);
+        let (found, digest) = match seen {
+            Some(seen) => {
+                let digest = Digest::from_bytes(seen.digest().map_err(copy_failed)?.0);
+                (seen, digest)
+            }
+            // A context may have been walked ahead, for its size, long before this step's turn: then files that were
+            // edited since do not look as they did, and a second look finds them as they are now.
+            None => look().or_else(|error| match context_name(origin) {
+                Some(_) => look(),
+                None => Err(error),
+            })?,
+        };
         let files = match detail {
             Detail::Digest => Vec::new(),
             Detail::Files => found.files().map_err(copy_failed)?.iter().map(file_entry).collect(),
