@@ -291,8 +291,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_said() {
-        assert_eq!(refused("type=local"), "dest is required for -o type=local: a directory");
-        assert_eq!(refused("dest=x"), "type is required for -o: local, tar, oci, docker, image or cacheonly");
+        let failed = "ERROR: failed to build: ";
+        assert_eq!(refused("type=local"), format!("{failed}dest is required for -o type=local: a directory"));
+        let wanted = "type is required for -o: local, tar, oci, docker, image or cacheonly";
+        assert_eq!(refused("dest=x"), format!("{failed}{wanted}"));
         for text in [
             "type=what",
             "type=registry",
