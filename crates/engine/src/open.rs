@@ -1,5 +1,6 @@
 //! Opening the engine.
 use crate::EngineError;
+use crate::run::stored::Stored;
 use std::path::{Path, PathBuf};
 use strata_oci::DiffId;
 use strata_runtime::mount;
@@ -35,7 +36,20 @@ impl Engine {
             layer_mode: options.layer_mode,
             access: options.access,
         })?;
-        Ok(Self { options, store })
+        let engine = Self { options, store };
+        engine.remove_reaped()?;
+        Ok(engine)
+    }
+
+    /// `--rm` holds, too, for a container whose supervisor was killed: the opening that notices its end removes it.
+    fn remove_reaped(&self) -> Result<(), EngineError> {
+        for id in &self.store.swept().containers {
+            let container = self.store.containers().lookup(id)?;
+            if Stored::parse(&container).is_ok_and(|stored| stored.remove) {
+                self.store.containers().remove(id, true)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn store(&self) -> &Store {

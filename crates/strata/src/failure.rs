@@ -57,6 +57,8 @@ impl Failure {
     /// `run` failed before the container's process was there, or could not start it.
     pub(crate) fn run(message: impl std::fmt::Display, code: u8) -> Self {
         let program = crate::cli::program_name();
+        let message = message.to_string();
+        let message = message.strip_prefix("Error: ").unwrap_or(&message);
         Self { text: format!("{program}: {message}\n\n{}", Invocation::current().help_hint()), code }
     }
 
