@@ -29,14 +29,23 @@ impl ProcessId {
     pub fn is_alive(&self) -> bool {
         self.boot_id == boot_id() && start_time(self.pid) == Some(self.start_time)
     }
+
+    /// True while the process runs; a zombie does not.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_alive() && fields(self.pid).is_some_and(|fields| !fields.starts_with(['Z', 'X']))
+    }
 }
 
 fn start_time(pid: u32) -> Option<u64> {
+    fields(pid)?.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// `/proc/<pid>/stat` from the third field, the state, on.
+fn fields(pid: u32) -> Option<String> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold spaces and parentheses; the fields count from after the last one.
     let after = text.iter().rposition(|byte| *byte == b')')? + 2;
-    let fields = std::str::from_utf8(text.get(after..)?).ok()?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    String::from_utf8(text.get(after..)?.to_vec()).ok()
 }
 
 /// This boot's ID; empty where the kernel does not tell.

@@ -4,11 +4,12 @@ use crate::db::{Bytes32, Db};
 use crate::process::boot_id;
 use crate::root::{Root, index_name, mount_name};
 use crate::staging::{Hold, hold, seize};
-use crate::trash::{Trash, bury};
+use crate::trash::bury;
 use crate::{Access, StoreError, containers, leases, reserve, trash};
 use fs_err as fs;
 use std::collections::HashSet;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 /// What opening a store found and tidied up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +41,17 @@ pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreErr
     let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
     report.trash = trash.sweep()?;
     report.doomed = bury(core)?;
-    report.staging = sweep_staging(root, trash)?;
+    let dead = dead_staging(root)?;
     let first = is_first_since_boot(root);
-    if report.staging > 0 || first {
+    if !dead.is_empty() || first {
         report.leases = db.write(|tx| leases::expire(root, tx))?;
         report.orphans = sweep_orphans(core)?;
     }
+    // Last: if this sweep is killed, too, they tell the next one to look for orphans.
+    for (path, _lock) in &dead {
+        trash.discard(path)?;
+    }
+    report.staging = dead.len();
     if first {
         drop_lost_containers(root, db)?;
         fs::write(boot_file(root), boot_id())?;
@@ -53,17 +59,16 @@ pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreErr
     Ok(report)
 }
 
-/// Removes what in `ingest/` nobody holds.
-fn sweep_staging(root: &Root, trash: &Trash) -> Result<usize, StoreError> {
-    let mut count = 0;
+/// What in `ingest/` nobody holds, held from now on so that no other sweep takes it.
+fn dead_staging(root: &Root) -> Result<Vec<(PathBuf, File)>, StoreError> {
+    let mut dead = Vec::new();
     for entry in fs::read_dir(root.ingest())? {
         let path = entry?.path();
-        if let Some(_lock) = seize(&path)? {
-            trash.discard(&path)?;
-            count += 1;
+        if let Some(lock) = seize(&path)? {
+            dead.push((path, lock));
         }
     }
-    Ok(count)
+    Ok(dead)
 }
 
 /// After a boot, the journal of the file system and the database may disagree about the last moments before it.

@@ -46,12 +46,14 @@ impl ContainerState {
         matches!(self, Self::Running { .. })
     }
 
-    /// True for a running container of which neither process nor watcher exists any more.
+    /// True for a running container of which neither process nor watcher exists any more. A zombie is gone once
+    /// nobody is left who would ask for its exit code; without a watcher the one who starts it may be about to.
     fn is_abandoned(&self) -> bool {
         match self {
-            Self::Running { process, watcher, .. } => {
-                !process.is_alive() && !watcher.as_ref().is_some_and(ProcessId::is_alive)
+            Self::Running { process, watcher: Some(watcher), .. } => {
+                !process.is_running() && !watcher.is_running()
             }
+            Self::Running { process, watcher: None, .. } => !process.is_alive(),
             _ => false,
         }
     }
