@@ -50,7 +50,10 @@ is "a table of two columns, flags behind the image" "$(docker history $image --f
 is "{{json .RootFS}} | jq" "$(docker image inspect $image --format='{{json .RootFS}}' | jq -c .)" \
   "{\"Type\":\"layers\",\"Layers\":$(layers $image | jq -Rsc 'split("\n")[:-1]')}"
 is "{{range}}" "$(docker image inspect $image --format='{{range .RootFS.Layers}}{{println .}}{{end}}' | head -1)" "$(layers busybox)"
+# The clock stands still, so that both say the same "seconds ago".
+export STRATA_NOW=$(($(date +%s) + 7200))
 is "--human=true is the default" "$(docker history --human=true $image)" "$(docker history $image)"
+unset STRATA_NOW
 matches "--human=false has times and bytes" "$(docker history --human=false $image)" 'CREATED AT.*20[0-9]{2}-[0-9]{2}-[0-9]{2}T'
 fails "an unknown field" 1 "can't evaluate field Bad" docker history --format '{{.Bad}}' $image
 fails "a broken template" 64 "template parsing error" docker image inspect --format '{{.Id' $image

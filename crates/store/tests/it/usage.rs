@@ -14,6 +14,8 @@ pub(crate) fn du(store: &Store, flags: &[&str]) -> u64 {
 /// The walked figures equal `du`, and the recorded ones the files.
 pub(crate) fn assert_df_is_du(store: &Store) {
     store.empty_trash();
+    // Blocks are given when data reach the disk: not between the walk and `du`.
+    rustix::fs::syncfs(fs::File::open(store.root()).unwrap()).unwrap();
     let physical = store.physical_usage().unwrap();
     assert_eq!(physical.apparent, du(store, &["-b"]));
     assert_eq!(physical.allocated, du(store, &["--block-size=1"]));
