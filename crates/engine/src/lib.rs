@@ -15,6 +15,7 @@ mod network;
 mod open;
 pub mod run;
 pub mod system;
+mod unpack;
 pub mod volume;
 
 pub use error::EngineError;

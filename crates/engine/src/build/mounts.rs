@@ -3,12 +3,12 @@ use super::exec::{SecretFiles, StepMounts};
 use super::layer::LayerHandle;
 use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
+use crate::unpack::{UnpackError, unpack};
 use rustix::fs::FlockOperation;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use strata_build::{ExecError, ExecOp, Mount as BuildMount, MountKind, Origin, Sharing, WorkerError};
-use strata_layer::copy::{self, CopyOptions, SelectOptions};
-use strata_layer::{Layer, LayerBuilder};
+use strata_layer::copy::{self, SelectOptions};
 use strata_oci::Digest;
 use strata_runtime::spec::Mount;
 
@@ -110,8 +110,6 @@ impl EngineWorker<'_> {
         place: &Path,
     ) -> Result<PathBuf, ExecError> {
         let tree = self.tree(origin)?;
-        let selection =
-            copy::Selection::new(tree, &[source], SelectOptions::default()).map_err(copy_failed)?;
         fs_err::create_dir(place).map_err(io_failed)?;
         let tar = place.join("layer.tar");
         let file = fs_err::OpenOptions::new()
@@ -120,15 +118,14 @@ impl EngineWorker<'_> {
             .create_new(true)
             .open(&tar)
             .map_err(io_failed)?;
-        let mut builder = LayerBuilder::new(file.into_file());
-        let options = CopyOptions { created: (0, 0), ..Default::default() };
-        copy::copy(&[selection], None, b"/mount", &options, &mut builder).map_err(copy_failed)?;
-        let layer_error = |error| failed(EngineError::layer("cannot prepare a bind mount", error));
-        let (file, _, contents) = builder.finish().map_err(layer_error)?;
-        let index = contents.index(None).map_err(layer_error)?;
         let files = place.join("files");
         fs_err::create_dir(&files).map_err(io_failed)?;
-        Layer::open(index, file).and_then(|layer| layer.unpack(&files)).map_err(layer_error)?;
+        unpack(tree, source.as_bytes(), b"/mount", file.into_file(), &files).map_err(
+            |error| match error {
+                UnpackError::Copy(error) => ExecError::Worker(copy_failed(error)),
+                UnpackError::Layer(error) => failed(EngineError::layer("cannot prepare a bind mount", error)),
+            },
+        )?;
         fs_err::remove_file(&tar).map_err(io_failed)?;
         let mounted = files.join("mount");
         if !mounted.exists() {

@@ -2,10 +2,11 @@
 use super::plan::tmpfs_mount;
 use super::stored::ShownMount;
 use super::{MountRequest, MountSource, RunRequest};
+use crate::unpack::{UnpackError, unpack};
 use crate::{Engine, EngineError};
 use std::path::{Path, PathBuf};
-use strata_layer::copy::{self, CopyOptions, SelectOptions};
-use strata_layer::{FileType, Layer, LayerBuilder, Metadata, Stack};
+use std::sync::Arc;
+use strata_layer::{FileType, Metadata, Stack};
 use strata_oci::{DiffId, RuntimeConfig};
 use strata_runtime::spec::Mount;
 use strata_store::{NewVolume, VolumeRecord};
@@ -129,18 +130,11 @@ impl Engine {
         let what = || format!("cannot fill {}", directory.display());
         let lease = self.store().leases().acquire()?;
         let staged = self.store().layers().begin(&lease)?;
-        let file = staged.tar_file()?.into_file();
-        let mut builder = LayerBuilder::new(file);
-        let failed = |error| EngineError::layer(what(), error);
-        let selection =
-            copy::Selection::new(std::sync::Arc::new(stack.clone()), &[path], SelectOptions::default());
-        let options = CopyOptions::default();
-        selection
-            .and_then(|selection| copy::copy(&[selection], None, b"/", &options, &mut builder))
-            .map_err(|error| EngineError::Invalid(format!("{}: {error}", what())))?;
-        let (file, _, contents) = builder.finish().map_err(failed)?;
-        let index = contents.index(None).map_err(failed)?;
-        Layer::open(index, file).and_then(|layer| layer.unpack(directory)).map_err(failed)?;
+        let tar = staged.tar_file()?.into_file();
+        unpack(Arc::new(stack.clone()), path, b"/", tar, directory).map_err(|error| match error {
+            UnpackError::Copy(error) => EngineError::Invalid(format!("{}: {error}", what())),
+            UnpackError::Layer(error) => EngineError::layer(what(), error),
+        })?;
         use std::os::unix::fs::PermissionsExt;
         std::os::unix::fs::chown(directory, Some(metadata.uid), Some(metadata.gid))?;
         fs_err::set_permissions(directory, std::fs::Permissions::from_mode(u32::from(metadata.mode)))?;
