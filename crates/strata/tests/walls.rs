@@ -15,6 +15,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-store", &["strata-oci", "strata-layer"]),
     ("strata-build", &["strata-oci", "strata-dockerfile"]),
     ("strata-runtime", &["strata-layer"]),
+    ("strata-http", &[]),
+    ("strata-registry", &["strata-oci", "strata-http"]),
+    ("strata-serve", &["strata-oci", "strata-http"]),
     (
         "strata-engine",
         &[
@@ -25,6 +28,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "strata-store",
             "strata-build",
             "strata-runtime",
+            "strata-http",
+            "strata-registry",
+            "strata-serve",
         ],
     ),
     ("strata", &["strata-engine", "strata-oci"]),
