@@ -11,7 +11,7 @@ mod read;
 mod stat_cache;
 mod walk;
 
-use crate::stack::path_error;
+use crate::error::path_error;
 use crate::tree::{Entry, Filter, Identity, SourceTree, Verdict};
 use crate::{ContentDigest, FileType, LayerError, Metadata, xattr};
 use read::CheckedFile;

@@ -1,4 +1,6 @@
 //! Errors.
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Why a layer cannot be made or read.
@@ -52,4 +54,10 @@ fn shown(path: &Path) -> String {
         }
     }
     text
+}
+
+/// What is wrong with a path of a layer or a tree, shown from its root.
+pub(crate) fn path_error(path: &[u8], what: &str) -> LayerError {
+    let shown = [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat();
+    LayerError::Path { path: PathBuf::from(OsString::from_vec(shown)), what: what.to_owned() }
 }

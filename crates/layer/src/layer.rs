@@ -1,10 +1,9 @@
 //! An opened layer: index in memory, tar by offset.
 use crate::index::{Digests, read_digests};
-use crate::{ContentDigest, LayerError, Metadata, unpack};
+use crate::{ContentDigest, LayerError, Metadata};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use strata_erofs::{FileType, Image, Inode, Nid, Region, Source, Xattr};
 
 /// overlayfs's mark on a directory that hides what the layers below have in it.
@@ -82,15 +81,6 @@ impl Layer {
     /// The tar.
     pub(crate) fn tar(&self) -> &File {
         &self.tar
-    }
-
-    /// Unpacks the layer below `directory` exactly as the kernel would show the mounted pair: whiteouts as
-    /// char devices 0:0, opaque directories by xattr (tree mode). `directory` must exist and be empty.
-    ///
-    /// # Errors
-    /// The first thing that cannot be made, with its path; what was made before it stays.
-    pub fn unpack(&self, directory: &Path) -> Result<(), LayerError> {
-        unpack::unpack(self, directory)
     }
 
     /// Reads from the region that holds `offset`; 0 when none does.

@@ -4,12 +4,11 @@
 //! a name decides; a char device 0:0 hides the name below; directories of the same path are merged downwards until
 //! one is opaque or something else than a directory is met. A look-up is one binary search per path component and
 //! layer that still takes part; no directory is listed for it, nothing is cached.
+use crate::error::path_error;
 use crate::layer::Layer;
 use crate::{ContentDigest, LayerError, Metadata};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use strata_erofs::{FileType, Nid};
@@ -227,9 +226,4 @@ pub(crate) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> 
 
 pub(crate) fn too_many_links(path: &[u8]) -> LayerError {
     path_error(path, "too many levels of symbolic links")
-}
-
-pub(crate) fn path_error(path: &[u8], what: &str) -> LayerError {
-    let shown = [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat();
-    LayerError::Path { path: PathBuf::from(OsString::from_vec(shown)), what: what.to_owned() }
 }

@@ -2,7 +2,8 @@
 //!
 //! Paths are relative bytes without leading `/`, `.` or `..`; `b""` is the root. Nothing here follows a symlink:
 //! who wants that calls [`resolve`], which stays inside the tree whatever the links say.
-use crate::stack::{Found, MAX_LINKS, Parts, components, path_error, too_many_links};
+use crate::error::path_error;
+use crate::stack::{Found, MAX_LINKS, Parts, components, too_many_links};
 use crate::{ContentDigest, FileType, LayerError, Metadata, Stack};
 use std::io::{Cursor, Read};
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! layer says can lead out of the target. Three passes: directories, files and links by several threads, one
 //! directory at a time; names of inodes that have several; then the directories' own attributes, deepest first,
 //! because making an entry changes its directory's times.
-use crate::stack::path_error;
+use crate::error::path_error;
 use crate::{Layer, LayerError, Metadata};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -18,23 +18,31 @@ use strata_erofs::{FileType, Nid, Region, Source};
 /// Bytes of a file body moved at a time where the kernel cannot move them itself.
 const CHUNK: usize = 256 << 10;
 
-pub(crate) fn unpack(layer: &Layer, directory: &Path) -> Result<(), LayerError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(directory, flags, Mode::empty())
-        .map_err(|error| LayerError::Path { path: directory.to_owned(), what: error.to_string() })?;
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
-    let unpacker = Unpacker { layer, root: root.as_fd(), queue: Mutex::default(), wake: Condvar::new() };
-    unpacker.queue().waiting.push((Vec::new(), layer.image().root()));
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| unpacker.work());
-        }
-        unpacker.work();
-    });
-    let queue = unpacker.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-    queue.failed.map_or(Ok(()), Err)?;
-    link_names(layer, root.as_fd(), queue.shared)?;
-    finish_directories(layer, root.as_fd(), queue.done)
+impl Layer {
+    /// Unpacks the layer below `directory` exactly as the kernel would show the mounted pair: whiteouts as
+    /// char devices 0:0, opaque directories by xattr (tree mode). `directory` must exist and be empty.
+    ///
+    /// # Errors
+    /// The first thing that cannot be made, with its path; what was made before it stays.
+    pub fn unpack(&self, directory: &Path) -> Result<(), LayerError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(directory, flags, Mode::empty())
+            .map_err(|error| LayerError::Path { path: directory.to_owned(), what: error.to_string() })?;
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        let unpacker =
+            Unpacker { layer: self, root: root.as_fd(), queue: Mutex::default(), wake: Condvar::new() };
+        unpacker.queue().waiting.push((Vec::new(), self.image().root()));
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| unpacker.work());
+            }
+            unpacker.work();
+        });
+        let queue = unpacker.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        queue.failed.map_or(Ok(()), Err)?;
+        link_names(self, root.as_fd(), queue.shared)?;
+        finish_directories(self, root.as_fd(), queue.done)
+    }
 }
 
 /// What the threads share.

@@ -21,7 +21,7 @@
 pub(crate) mod child;
 pub(crate) mod command;
 mod devfs;
-mod error;
+pub(crate) mod error;
 mod mounts;
 pub(crate) mod plan;
 pub(crate) mod prepare;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, fchown, fstat};
 
-use crate::container::StartError;
+use crate::container::error::StartError;
 use crate::container::plan::{Op, Step};
 use crate::spec::Rlimit;
 use crate::sys;

@@ -1,7 +1,7 @@
 //! Kernel parameters of a container: only those that belong to its own namespaces (CVE-2022-0811).
 
-use crate::container::StartError;
 use crate::container::command::c_string;
+use crate::container::error::StartError;
 use crate::container::plan::{Op, Step};
 use crate::spec::{ContainerSpec, DEFAULT_SYSCTLS, Network};
 

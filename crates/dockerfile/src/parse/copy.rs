@@ -2,7 +2,7 @@
 
 use super::flags::{Flags, Kind};
 use super::heredoc;
-use super::instruction::Source;
+use super::parts::Source;
 use crate::error::Fault;
 use crate::{Add, Copy, CopySource, Heredoc, Span, Word};
 

@@ -1,25 +1,14 @@
 //! `HEALTHCHECK`.
 
-use std::ops::Range;
-
 use super::flags::{Flags, Kind};
-use super::instruction::Source;
+use super::parts::{Source, cut_kind};
 use crate::error::Fault;
-use crate::source::Logical;
 use crate::{CommandLine, Healthcheck, duration, go_quote};
 
 const MILLISECOND: i64 = 1_000_000;
 
-/// The type (`CMD`, `NONE`) and what follows it.
-pub(crate) fn split(line: &Logical, args: Range<usize>) -> (Range<usize>, Range<usize>) {
-    let text = &line.text[args.clone()];
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let rest = text[end..].trim_start();
-    (args.start..args.start + end, args.end - rest.len()..args.end)
-}
-
 pub(crate) fn read(mut source: Source<'_>) -> Result<Healthcheck, Fault> {
-    let (kind, rest) = split(source.line, source.parts.args.clone());
+    let (kind, rest) = cut_kind(source.line, source.parts.args.clone());
     if kind.is_empty() {
         return Err(Fault::new("HEALTHCHECK requires at least one argument"));
     }

@@ -8,6 +8,7 @@ pub(crate) mod instruction;
 mod json;
 pub(crate) mod lines;
 mod pairs;
+mod parts;
 pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ use crate::error::{Fault, Phase};
 use crate::source::Logical;
 use crate::{Dockerfile, Instruction, ParseError, Span, Warning};
 use heredoc::Bodies;
-use instruction::{Parts, Source};
 use lines::{Gathered, Line, Lines};
+use parts::{Parts, Source};
 
 pub(crate) use pairs::is_legacy;
 pub(crate) use words::split_quoted;

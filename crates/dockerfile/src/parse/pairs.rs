@@ -1,6 +1,6 @@
 //! `ENV` and `LABEL`: `k=v` pairs, or the old form with one key and the rest of the line.
 
-use super::instruction::Source;
+use super::parts::Source;
 use super::words::{is_blank, split_quoted};
 use crate::error::Fault;
 use crate::source::Logical;

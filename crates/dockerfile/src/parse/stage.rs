@@ -1,7 +1,7 @@
 //! `FROM`, and the hint for comments at the end of a line.
 
 use super::flags::{Flags, Kind};
-use super::instruction::Parts;
+use super::parts::Parts;
 use super::words::split_blanks;
 use crate::error::Fault;
 use crate::source::Logical;

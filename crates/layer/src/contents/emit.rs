@@ -1,12 +1,11 @@
 //! From the tree to the index.
 use super::{Body, Contents, Directory, Inode, Opaque, ROOT, implied_attributes, is_overlay_xattr, is_shown};
+use crate::error::path_error;
 use crate::index::append_digests;
 use crate::stack::Node;
 use crate::{ContentDigest, FileType, LayerError, Metadata, Stack, Xattr};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
 use strata_erofs::{Attributes, Builder, Data, InodeId, Kind};
 
 /// Longest file of a lower layer that a hard link copies into the index.
@@ -277,8 +276,4 @@ fn without_overlay(metadata: &Metadata) -> Attributes {
         mtime_nsec: metadata.mtime_nsec,
         xattrs: xattrs.cloned().collect(),
     }
-}
-
-fn path_error(path: &[u8], what: &str) -> LayerError {
-    LayerError::Path { path: OsString::from_vec(path.to_vec()).into(), what: what.to_owned() }
 }

@@ -1,6 +1,6 @@
 //! File contents of a context: checked against what was seen, hashed by several threads.
 use super::{ContextDir, threads, to_entry};
-use crate::stack::path_error;
+use crate::error::path_error;
 use crate::tree::{Entry, SourceTree};
 use crate::{ContentDigest, LayerError};
 use rustix::fd::OwnedFd;

@@ -2,21 +2,27 @@
 //!
 //! A versioned encoding, hashed: every field has a fixed length or its length in front, so no two different
 //! selections give the same bytes. Changing anything here changes every key: raise [`VERSION`] then.
+use super::CopyError;
 use super::select::{Item, Root, Selection};
 use crate::tree::Entry;
 use crate::{ContentDigest, FileType, xattr};
 
 const VERSION: &[u8] = b"strata selection 1\n";
 
-pub(super) fn digest(selection: &Selection) -> ContentDigest {
-    let mut encoder = Encoder { hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(1 << 16) };
-    encoder.buffer.extend_from_slice(VERSION);
-    encoder.number(selection.roots.len() as u64);
-    for root in &selection.roots {
-        encoder.root(root, !selection.options.wildcards && !selection.options.parents);
+impl Selection {
+    /// The content part of a cache key: what the files are, never when they were changed, and the same for every
+    /// tree that holds them. Reads the files whose digests are not known.
+    pub fn digest(&self) -> Result<ContentDigest, CopyError> {
+        self.fill_digests()?;
+        let mut encoder = Encoder { hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(1 << 16) };
+        encoder.buffer.extend_from_slice(VERSION);
+        encoder.number(self.roots.len() as u64);
+        for root in &self.roots {
+            encoder.root(root, !self.options.wildcards && !self.options.parents);
+        }
+        encoder.flush();
+        Ok(ContentDigest(*encoder.hasher.finalize().as_bytes()))
     }
-    encoder.flush();
-    ContentDigest(*encoder.hasher.finalize().as_bytes())
 }
 
 struct Encoder {

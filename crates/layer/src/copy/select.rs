@@ -1,7 +1,7 @@
 //! Which files a source path means (`spec/build.md` 2.1 to 2.3, 2.5).
+use super::CopyError;
 use super::error::shown;
 use super::pattern::{self, Reach};
-use super::{CopyError, key};
 use crate::tree::{Entry, Filter, SourceTree, Verdict, join, resolve};
 use crate::{ContentDigest, Metadata};
 use std::sync::{Arc, OnceLock};
@@ -83,13 +83,6 @@ impl Selection {
             }
         }
         Ok(selection)
-    }
-
-    /// The content part of a cache key: what the files are, never when they were changed, and the same for every
-    /// tree that holds them. Reads the files whose digests are not known.
-    pub fn digest(&self) -> Result<ContentDigest, CopyError> {
-        self.fill_digests()?;
-        Ok(key::digest(self))
     }
 
     /// The files, sorted by path, with what a changed digest is explained from.
@@ -227,7 +220,7 @@ impl Selection {
         Ok(())
     }
 
-    fn fill_digests(&self) -> Result<(), CopyError> {
+    pub(super) fn fill_digests(&self) -> Result<(), CopyError> {
         for root in &self.roots {
             let unknown: Vec<&Item> = root
                 .items

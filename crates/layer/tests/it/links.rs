@@ -245,7 +245,7 @@ fn hard_links_may_name_files_of_lower_layers() {
     let LayerError::Path { path, what } = contents.index(None).unwrap_err() else {
         panic!("a path is to blame")
     };
-    assert_eq!(path.to_str(), Some("d/lower"));
+    assert_eq!(path.to_str(), Some("/d/lower"));
     assert!(what.contains("neither this layer nor those below"), "{what}");
     drop(mounted);
 }

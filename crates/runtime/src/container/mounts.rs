@@ -9,13 +9,20 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::StartError;
 use super::command::{c_string, relative};
+use super::devfs;
 use super::plan::{NewFs, Op, Step};
-use super::{devfs, prepare::Root};
 use crate::cgroup::Layout;
 use crate::rootdir::{self, TargetKind};
 use crate::spec::{ContainerSpec, Mount, Propagation};
 use crate::stubs::Stubs;
 use crate::sys::{self, MountAttr};
+
+/// The container's root, attached nowhere.
+pub(super) struct Root {
+    pub(super) mount: OwnedFd,
+    /// Where its changes appear on the host.
+    pub(super) upper: PathBuf,
+}
 
 const NOSUID_NODEV_NOEXEC: u32 =
     (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as u32;

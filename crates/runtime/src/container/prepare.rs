@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::command::{self, c_string, relative};
 use super::devfs::{self, Terminal};
-use super::mounts::{self, Mounts};
+use super::mounts::{self, Mounts, Root};
 use super::plan::{Failure, Op, Plan, Step};
 use super::{Running, StartError, Stdio, Streams, open_stdio};
 use crate::capability::CapabilitySet;
@@ -22,13 +22,6 @@ use crate::spec::{ContainerSpec, Network, Rootfs, Seccomp};
 use crate::sys::spawn::{Memory, Spawned, spawn};
 use crate::user::{self, User};
 use crate::{limits, mount, seccomp, sysctl};
-
-/// The container's root, attached nowhere.
-pub(super) struct Root {
-    pub(super) mount: OwnedFd,
-    /// Where its changes appear on the host.
-    pub(super) upper: PathBuf,
-}
 
 pub(super) fn start(spec: &ContainerSpec, stdio: Stdio) -> Result<Running, StartError> {
     let layout = Layout::of_host()?;
