@@ -2,6 +2,12 @@
 //!
 //! All decoders stream and are written in Rust, except zstd's. Streams of several members or frames are
 //! read to their end, as `gzip -d` and `zstd -d` do.
+mod blocks;
+mod recipe;
+
+pub use blocks::{BlockReader, Blocks};
+pub use recipe::{Recipe, RecipeError};
+
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};

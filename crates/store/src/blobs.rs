@@ -1,4 +1,8 @@
 //! Blobs by digest: configs and manifests (kept), compressed layers (a cache that may be evicted).
+mod forms;
+
+pub use forms::RemoteBlob;
+
 use crate::core::Core;
 use crate::db::{Bytes32, Time, now};
 use crate::root::sync_directory;
@@ -11,7 +15,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::sync::Arc;
-use strata_oci::{DiffId, Digest};
+use strata_oci::Digest;
 
 /// The blobs of the store.
 #[derive(Clone, Debug)]
@@ -59,19 +63,6 @@ pub struct BlobInfo {
     pub kind: BlobKind,
     /// When it was last put or touched.
     pub last_used: Timestamp,
-}
-
-/// A compressed form of a layer that some repository was seen to hold: a push there need not upload it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteBlob {
-    /// Digest of the compressed bytes.
-    pub digest: Digest,
-    /// Their length.
-    pub length: u64,
-    /// Media type in the manifest.
-    pub media_type: String,
-    /// Full repository name (`docker.io/library/busybox`); empty when only known locally.
-    pub repository: String,
 }
 
 /// A blob being written; hashes as it goes.
@@ -208,54 +199,6 @@ impl Blobs {
     /// Takes the files of forgotten blobs (and whatever else is doomed) away.
     pub(crate) fn bury(&self) -> Result<(), StoreError> {
         bury(&self.core).map(drop)
-    }
-
-    /// Remembers that `repository` holds `digest` as a compressed form of a layer.
-    pub fn remember_remote(&self, layer: &DiffId, remote: &RemoteBlob) -> Result<(), StoreError> {
-        self.core.db.write(|tx| {
-            let mut statement =
-                tx.prepare_cached("INSERT OR REPLACE INTO remote_blobs VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
-            let (digest, seen) = (Bytes32::from(&remote.digest), now());
-            let row = params![
-                Bytes32::from(layer),
-                digest,
-                remote.length,
-                remote.media_type,
-                remote.repository,
-                seen
-            ];
-            statement.execute(row)?;
-            Ok(())
-        })
-    }
-
-    /// Every compressed form seen of a layer, latest first.
-    pub fn remotes(&self, layer: &DiffId) -> Result<Vec<RemoteBlob>, StoreError> {
-        self.core.db.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT digest, length, media_type, repository FROM remote_blobs WHERE diff_id = ?1 ORDER BY seen DESC",
-            )?;
-            let rows = statement.query_map([Bytes32::from(layer)], |row| {
-                Ok(RemoteBlob {
-                    digest: row.get::<_, Bytes32>(0)?.digest(),
-                    length: row.get(1)?,
-                    media_type: row.get(2)?,
-                    repository: row.get(3)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// The layer that a compressed blob was once seen to inflate to.
-    pub fn layer_of(&self, compressed: &Digest) -> Result<Option<DiffId>, StoreError> {
-        self.core.db.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT diff_id FROM remote_blobs WHERE digest = ?1 LIMIT 1")?;
-            let found: Option<Bytes32> =
-                statement.query_row([Bytes32::from(compressed)], |row| row.get(0)).optional()?;
-            Ok(found.map(Bytes32::diff_id))
-        })
     }
 
     /// Publishes bytes in memory and records them together with what `also` records.

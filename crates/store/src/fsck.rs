@@ -147,6 +147,7 @@ impl Store {
             "blobs",
             "overlay2",
             "contexts",
+            "downloads",
             "containers",
             "volumes",
             "ingest",

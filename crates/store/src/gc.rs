@@ -2,7 +2,7 @@
 use crate::db::Bytes32;
 use crate::root::{index_name, mount_name};
 use crate::trash::doom;
-use crate::{Store, StoreError, blobs, leases, trash};
+use crate::{Store, StoreError, blobs, images, leases, trash};
 use rusqlite::Transaction;
 use std::path::Path;
 use strata_oci::{DiffId, Digest};
@@ -33,7 +33,10 @@ const KEPT: &str = "EXISTS (SELECT 1 FROM image_layers k WHERE k.diff_id = l.dif
 
 const UNUSED_BLOBS: &str = "SELECT digest, length FROM blobs b WHERE
     (kind = 'config' AND NOT EXISTS (SELECT 1 FROM images i WHERE i.id = b.digest)
-     OR kind = 'manifest' AND NOT EXISTS (SELECT 1 FROM repo_digests r WHERE r.digest = b.digest))
+       AND NOT EXISTS (SELECT 1 FROM resolved r WHERE r.config = b.digest)
+     OR kind = 'manifest' AND NOT EXISTS (SELECT 1 FROM repo_digests r WHERE r.digest = b.digest)
+       AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = b.digest)
+       AND NOT EXISTS (SELECT 1 FROM resolved r WHERE r.manifest = b.digest))
     AND NOT EXISTS (SELECT 1 FROM lease_blobs k WHERE k.digest = b.digest)";
 
 impl Store {
@@ -41,8 +44,9 @@ impl Store {
     /// Safe beside any number of builds. The records go first, in one transaction; files are deleted in the
     /// background (see [`Store::empty_trash`]).
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport, StoreError> {
-        let report = self.core.db.write_durably(|tx| {
+        let mut report = self.core.db.write_durably(|tx| {
             leases::expire(&self.core.root, tx)?;
+            images::forget_old(tx)?;
             let mut report = GcReport::default();
             for diff_id in unused_layers(tx, options.include_cache)? {
                 forget_layer(tx, &diff_id, &mut report.bytes)?;
@@ -67,6 +71,7 @@ impl Store {
             }
         }
         trash::bury(&self.core)?;
+        report.bytes += self.downloads().collect(options.include_cache)?;
         Ok(report)
     }
 }

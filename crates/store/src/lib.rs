@@ -39,6 +39,7 @@ mod containers;
 mod contexts;
 mod core;
 mod db;
+mod downloads;
 mod error;
 mod fsck;
 mod gc;
@@ -61,10 +62,14 @@ pub use blobs::{BlobInfo, BlobKind, BlobWriter, Blobs, RemoteBlob};
 pub use cache::{CacheIndex, CacheKey, CachePrune, CacheRecord, CacheUsage};
 pub use containers::{ContainerRecord, ContainerState, Containers, NewContainer, random_name};
 pub use contexts::Contexts;
+pub use downloads::{Download, Downloads};
 pub use error::StoreError;
 pub use fsck::{FsckReport, Problem};
 pub use gc::{GcOptions, GcReport};
-pub use images::{ImageRecord, Images, LabelFilter, Prune, RemoveConflict, RemoveOptions, Removed, Used};
+pub use images::{
+    ImageRecord, Images, LabelFilter, Origin, Prune, RemoveConflict, RemoveOptions, Removed, Resolved,
+    StoredManifest, Used,
+};
 pub use layers::{Ingest, LayerMode, LayerModeRecord, LayerRecord, Layers};
 pub use leases::{Lease, Leases};
 pub use network::{Networks, PortBinding, Protocol};

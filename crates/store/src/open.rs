@@ -7,7 +7,8 @@ use crate::staging::lock_directory;
 use crate::sweep::{SweepReport, sweep};
 use crate::trash::Trash;
 use crate::{
-    Blobs, CacheIndex, Containers, Contexts, Images, Layers, Leases, Networks, StoreError, Volumes, meta,
+    Blobs, CacheIndex, Containers, Contexts, Downloads, Images, Layers, Leases, Networks, StoreError,
+    Volumes, meta,
 };
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub struct Store {
 struct Parts {
     layers: Layers,
     blobs: Blobs,
+    downloads: Downloads,
     images: Images,
     cache: CacheIndex,
     contexts: Contexts,
@@ -103,6 +105,11 @@ impl Store {
         &self.parts.blobs
     }
 
+    /// Blobs that are being fetched.
+    pub fn downloads(&self) -> &Downloads {
+        &self.parts.downloads
+    }
+
     /// Images and their names.
     pub fn images(&self) -> &Images {
         &self.parts.images
@@ -146,6 +153,7 @@ impl Parts {
             layers: Layers::new(Arc::clone(core), mode),
             images: Images::new(Arc::clone(core), blobs.clone()),
             blobs,
+            downloads: Downloads::new(Arc::clone(core)),
             cache: CacheIndex::new(Arc::clone(core)),
             contexts: Contexts::new(Arc::clone(core)),
             containers: Containers::new(Arc::clone(core)),

@@ -82,6 +82,11 @@ impl Root {
         self.root.join("ingest")
     }
 
+    /// Blobs that are not here to their end yet.
+    pub(crate) fn downloads(&self) -> PathBuf {
+        self.root.join("downloads")
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.root.join("trash")
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 ///
 /// Tables whose rows can be long (labels, configs, listings of a context) have row numbers: in a table without them SQLite
 /// reads a row to its end to compare its key, and the listing of 20,000 files lies on the way of every look-up.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
 CREATE TABLE layers(
     diff_id BLOB PRIMARY KEY, tar_length INTEGER NOT NULL, content_size INTEGER NOT NULL, entries INTEGER NOT NULL,
     depends_on_parents INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
@@ -81,6 +81,20 @@ CREATE TABLE lease_blobs(
     PRIMARY KEY(lease, digest)) WITHOUT ROWID;
 
 CREATE TABLE doomed(path TEXT PRIMARY KEY) WITHOUT ROWID;
+", "
+CREATE TABLE manifests(
+    image BLOB NOT NULL REFERENCES images ON DELETE CASCADE, digest BLOB NOT NULL, repository TEXT NOT NULL,
+    seen INTEGER NOT NULL, PRIMARY KEY(image, digest, repository)) WITHOUT ROWID;
+CREATE INDEX manifests_by_digest ON manifests(digest);
+CREATE TABLE resolved(
+    reference TEXT NOT NULL, platform TEXT NOT NULL, config BLOB NOT NULL, manifest BLOB NOT NULL,
+    digest BLOB NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY(reference, platform)) WITHOUT ROWID;
+CREATE INDEX resolved_by_config ON resolved(config);
+CREATE INDEX resolved_by_manifest ON resolved(manifest);
+CREATE TABLE compressed(
+    diff_id BLOB NOT NULL REFERENCES layers ON DELETE CASCADE, recipe TEXT NOT NULL, digest BLOB NOT NULL,
+    length INTEGER NOT NULL, PRIMARY KEY(diff_id, recipe)) WITHOUT ROWID;
+CREATE INDEX remote_blobs_by_digest ON remote_blobs(digest);
 "];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

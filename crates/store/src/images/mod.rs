@@ -1,14 +1,19 @@
 //! Images: a config, its layers, and the names that point at it.
 mod conflict;
 mod list;
+mod origin;
 mod prune;
 mod remove;
 mod resolve;
+mod resolved;
 mod tags;
 
 pub use conflict::{RemoveConflict, Used};
+pub use origin::{Origin, StoredManifest};
 pub use prune::{LabelFilter, Prune};
 pub use remove::{RemoveOptions, Removed};
+pub use resolved::Resolved;
+pub(crate) use resolved::forget_old;
 
 use crate::StoreError;
 use crate::blobs::{BlobKind, Blobs};
@@ -73,12 +78,22 @@ impl Images {
     /// Stores an image whose layers are all here already. It has no name until [`Self::tag`]. `parent` is noted
     /// by the classic builder only. An image that is here already keeps its record.
     pub fn put(&self, config: &Raw<ImageConfig>, parent: Option<&ImageId>) -> Result<ImageId, StoreError> {
-        self.put_named(config, parent, &[])
+        self.put_named(config, parent, &[], None)
     }
 
     /// [`Self::put`] and [`Self::tag`] in one transaction, so that no prune finds the image without its names.
     pub fn publish(&self, config: &Raw<ImageConfig>, names: &[Reference]) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names)
+        self.put_named(config, None, names, None)
+    }
+
+    /// [`Self::publish`] of an image that came from a registry, with what is known of it there.
+    pub fn publish_from(
+        &self,
+        config: &Raw<ImageConfig>,
+        names: &[Reference],
+        origin: &Origin,
+    ) -> Result<ImageId, StoreError> {
+        self.put_named(config, None, names, Some(origin))
     }
 
     fn put_named(
@@ -86,6 +101,7 @@ impl Images {
         config: &Raw<ImageConfig>,
         parent: Option<&ImageId>,
         names: &[Reference],
+        origin: Option<&Origin>,
     ) -> Result<ImageId, StoreError> {
         let id = ImageId::new(*config.digest());
         let value = config.value();
@@ -103,6 +119,9 @@ impl Images {
                     "UPDATE images SET parent = ?2 WHERE id = ?1 AND parent IS NULL AND id <> ?2",
                 )?
                 .execute(params![key, Bytes32::from(parent)])?;
+            }
+            if let Some(origin) = origin {
+                origin::record(tx, &id, origin)?;
             }
             for name in names {
                 tags::point(tx, name, &id)?;

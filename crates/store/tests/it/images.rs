@@ -1,7 +1,7 @@
 //! Images, names, lists, blobs.
 use crate::support::{TestStore, config, reference};
-use strata_oci::Digest;
-use strata_store::{BlobKind, RemoteBlob, StoreError};
+use strata_oci::{Digest, ImageId};
+use strata_store::{BlobKind, Origin, RemoteBlob, RemoveOptions, Resolved, StoreError, StoredManifest};
 
 #[test]
 fn names_are_looked_up_in_dockers_order() {
@@ -167,4 +167,60 @@ fn an_image_is_published_with_its_names_or_not_at_all() {
     store.images().publish(&refused, &[reference("app:1"), bad]).unwrap_err();
     assert!(!store.images().contains(&strata_oci::ImageId::new(*refused.digest())).unwrap());
     assert_eq!(store.images().lookup(&reference("app:1")).unwrap(), Some(id), "the tag has not moved");
+}
+
+#[test]
+fn an_image_keeps_the_manifest_it_came_with() {
+    let store = TestStore::new();
+    let lease = store.leases().acquire().unwrap();
+    let mut put =
+        |kind, bytes: &[u8]| store.blobs().put(&lease, kind, None, 100, &mut &bytes[..]).unwrap().digest;
+    let (index, manifest) = (put(BlobKind::Manifest, b"index"), put(BlobKind::Manifest, b"manifest"));
+    let layer = store.layer(&lease, &[("a", b"b")], &[]).diff_id;
+    let origin = Origin { repository: "docker.io/library/app".to_owned(), digest: index, manifest };
+    let config = crate::support::config(&[layer], "");
+    let id = store.images().publish_from(&config, &[reference("app:1")], &origin).unwrap();
+    drop(lease);
+    store.gc();
+    let stored = StoredManifest { digest: manifest, repository: origin.repository.clone() };
+    assert_eq!(store.images().manifests(&id).unwrap(), [stored]);
+    assert_eq!(store.images().lookup(&reference(&format!("app@{index}"))).unwrap(), Some(id));
+    assert!(store.blobs().get(&manifest).is_ok() && store.blobs().get(&index).is_ok());
+    store.images().remove("app:1", RemoveOptions::default()).unwrap();
+    store.gc();
+    assert!(store.blobs().list().unwrap().is_empty(), "they go with the image");
+}
+
+#[test]
+fn an_answer_of_a_registry_is_remembered_with_its_documents() {
+    let store = TestStore::new();
+    let lease = store.leases().acquire().unwrap();
+    let config = store.blobs().put(&lease, BlobKind::Config, None, 100, &mut &b"{}"[..]).unwrap().digest;
+    let manifest = store.blobs().put(&lease, BlobKind::Manifest, None, 100, &mut &b"m"[..]).unwrap().digest;
+    let resolved = Resolved { image: ImageId::new(config), manifest, digest: manifest };
+    let (name, host) = (reference("base:1"), "linux/amd64".parse().unwrap());
+    assert_eq!(store.images().resolved(&name, &host).unwrap(), None);
+    store.images().remember_resolved(&name, &host, &resolved).unwrap();
+    drop(lease);
+    store.gc();
+    assert_eq!(store.images().resolved(&name, &host).unwrap(), Some(resolved));
+    assert_eq!(store.images().resolved(&name, &"linux/arm64".parse().unwrap()).unwrap(), None);
+    store.images().forget_resolved().unwrap();
+    store.gc();
+    assert!(store.blobs().list().unwrap().is_empty());
+}
+
+#[test]
+fn the_result_of_a_recipe_is_remembered_with_its_layer() {
+    let store = TestStore::new();
+    let lease = store.leases().acquire().unwrap();
+    let layer = store.layer(&lease, &[("a", b"b")], &[]).diff_id;
+    let digest = Digest::of(b"compressed");
+    store.blobs().remember_compressed(&layer, "gzip-5.1", &digest, 10).unwrap();
+    assert_eq!(store.blobs().compressed(&layer, "gzip-5.1").unwrap(), Some((digest, 10)));
+    assert_eq!(store.blobs().compressed(&layer, "gzip-6.1").unwrap(), None);
+    assert_eq!(store.blobs().recipe(&layer, &digest).unwrap().as_deref(), Some("gzip-5.1"));
+    drop(lease);
+    store.gc();
+    assert_eq!(store.blobs().compressed(&layer, "gzip-5.1").unwrap(), None, "gone with the layer");
 }
