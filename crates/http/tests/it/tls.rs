@@ -1,0 +1,205 @@
+//! Certificates, made by the `openssl` program.
+use super::server::{Server, answer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use strata_http::{Client, Error, Identity, Options, Request};
+
+/// An authority, a server's certificate for 127.0.0.1 and localhost, a client's certificate.
+struct Authority {
+    directory: tempfile::TempDir,
+}
+
+impl Authority {
+    /// `None` without openssl.
+    fn new() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let script = "
+            set -e
+            new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch'
+            $new -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+            for who in server client; do
+                $new -subj /CN=$who -keyout $who.key -out $who.csr
+                printf 'subjectAltName=IP:127.0.0.1,DNS:inside.test\\nextendedKeyUsage=serverAuth,clientAuth\\n' >$who.ext
+                openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+                    -extfile $who.ext -out $who.pem
+            done";
+        let status = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(directory.path())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        if !status.success() {
+            eprintln!("SKIP: no openssl to make certificates with");
+            return None;
+        }
+        Some(Self { directory })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn identity(&self, certificates: &str, key: &str) -> Identity {
+        Identity { certificates: self.file(certificates), key: self.file(key) }
+    }
+
+    fn server(&self, wants_certificate: bool) -> Server {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if wants_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(self.file("ca.pem")).unwrap()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = vec![CertificateDer::from_pem_file(self.file("server.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(self.file("server.key")).unwrap();
+        let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+        Server::wrapped(
+            |request, out| answer(out, "200 OK", &[], request.target.as_bytes()),
+            move |stream| {
+                let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+                Some(Box::new(StreamOwned::new(connection, stream)))
+            },
+        )
+    }
+}
+
+fn ask(port: u16, options: Options) -> Result<Vec<u8>, Error> {
+    let client = Client::new(options)?;
+    client.send(Request::get(format!("https://127.0.0.1:{port}/secure")))?.into_body().bytes(100)
+}
+
+#[test]
+fn authorities_are_the_systems_and_ours() {
+    let Some(authority) = Authority::new() else { return };
+    let port = authority.server(false).port;
+    let error = ask(port, Options::default()).unwrap_err();
+    let wanted =
+        format!("https://127.0.0.1:{port}/secure: TLS: the certificate is signed by an unknown authority");
+    assert_eq!(error.to_string(), wanted);
+    assert!(!error.is_transient());
+    let ours = Options { authorities: vec![authority.file("ca.pem")], ..Options::default() };
+    assert_eq!(ask(port, ours.clone()).unwrap(), b"/secure");
+    assert_eq!(ask(port, Options { insecure: true, ..Options::default() }).unwrap(), b"/secure");
+    let error =
+        Client::new(ours).unwrap().send(Request::get(format!("https://localhost:{port}/"))).unwrap_err();
+    assert!(error.to_string().ends_with("TLS: the certificate is for another name"), "{error}");
+}
+
+#[test]
+fn a_server_may_want_to_know_who_we_are() {
+    let Some(authority) = Authority::new() else { return };
+    let port = authority.server(true).port;
+    let anonymous = Options { authorities: vec![authority.file("ca.pem")], ..Options::default() };
+    let error = ask(port, anonymous.clone()).unwrap_err();
+    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    let known = Options { identity: Some(authority.identity("client.pem", "client.key")), ..anonymous };
+    assert_eq!(ask(port, known).unwrap(), b"/secure");
+}
+
+#[test]
+fn wrong_files_are_found_at_once() {
+    let Some(authority) = Authority::new() else { return };
+    let fault = |options: Options| Client::new(options).unwrap_err().to_string();
+    let file = |name: &str| authority.file(name).display().to_string();
+    let authorities = |name: &str| Options { authorities: vec![authority.file(name)], ..Options::default() };
+    let identity = |certificates, key| Options {
+        identity: Some(authority.identity(certificates, key)),
+        ..Options::default()
+    };
+    assert_eq!(
+        fault(authorities("none.pem")),
+        format!("{}: No such file or directory (os error 2)", file("none.pem"))
+    );
+    assert_eq!(fault(authorities("ca.key")), format!("{}: holds no PEM certificate", file("ca.key")));
+    assert_eq!(
+        fault(identity("client.pem", "client.pem")),
+        format!("{}: holds no PEM private key", file("client.pem"))
+    );
+    assert_eq!(
+        fault(identity("client.pem", "server.key")),
+        format!("{}: is not the key of {}", file("server.key"), file("client.pem"))
+    );
+}
+
+#[test]
+fn ssl_cert_file_is_honoured() {
+    let Some(authority) = Authority::new() else { return };
+    let port = authority.server(false).port;
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::asked_with_the_systems_certificates", "--ignored", "--nocapture"])
+        .env("SSL_CERT_FILE", authority.file("ca.pem"))
+        .env("STRATA_HTTP_PORT", port.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+#[test]
+#[ignore = "run by ssl_cert_file_is_honoured, with an environment of its own"]
+fn asked_with_the_systems_certificates() {
+    let port = std::env::var("STRATA_HTTP_PORT").unwrap().parse().unwrap();
+    assert_eq!(ask(port, Options::default()).unwrap(), b"/secure");
+}
+
+#[test]
+fn a_tunnel_carries_tls() {
+    let Some(authority) = Authority::new() else { return };
+    let port = authority.server(false).port;
+    let proxy = tunnel(port);
+    let options = Options {
+        authorities: vec![authority.file("ca.pem")],
+        proxies: strata_http::Proxies {
+            https: Some(format!("http://127.0.0.1:{proxy}")),
+            ..Default::default()
+        },
+        ..Options::default()
+    };
+    let client = Client::new(options).unwrap();
+    let response = client.send(Request::get("https://inside.test/through")).unwrap();
+    assert_eq!(response.into_body().bytes(100).unwrap(), b"/through");
+}
+
+/// A proxy whose every tunnel leads to one port.
+fn tunnel(to: u16) -> u16 {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut near, mut far) = (stream.unwrap(), TcpStream::connect(("127.0.0.1", to)).unwrap());
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                near.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            assert!(head.starts_with(b"CONNECT inside.test:443 HTTP/1.1"));
+            near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+            let (mut near2, mut far2) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut near2, &mut far2));
+            std::thread::spawn(move || std::io::copy(&mut far, &mut near));
+        }
+    });
+    port
+}
+
+#[test]
+fn paths_in_messages_are_as_given() {
+    let options = Options { authorities: vec![Path::new("rel/ca.pem").to_owned()], ..Options::default() };
+    assert!(Client::new(options).unwrap_err().to_string().starts_with("rel/ca.pem: "));
+}
