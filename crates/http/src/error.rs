@@ -142,6 +142,15 @@ impl Error {
         matches!(self, Self::TimedOut { .. } | Self::Broken { .. })
     }
 
+    /// Whether the other side does not speak TLS at all: most often a plain HTTP server that was called `https`.
+    pub fn is_plain_http(&self) -> bool {
+        let Self::Tls { source, .. } = self else { return false };
+        matches!(
+            source.downcast_ref(),
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+        )
+    }
+
     /// What is inside an error of reading a [`Body`](crate::Body).
     pub fn of_read(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()

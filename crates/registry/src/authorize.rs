@@ -46,7 +46,12 @@ pub(crate) struct Purpose<'a> {
 }
 
 impl Authorizer {
-    pub(crate) fn new(host: &str, credentials: Credentials, clock: Arc<dyn Clock>, server: TokenServer) -> Self {
+    pub(crate) fn new(
+        host: &str,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+        server: TokenServer,
+    ) -> Self {
         Self { host: host.to_owned(), credentials, clock, server, state: Mutex::default() }
     }
 
@@ -80,7 +85,9 @@ impl Authorizer {
         let Some(wanted) = wanted else { return Ok(None) };
         state.wanted = Some(wanted.clone());
         match wanted {
-            Challenge::Basic => Ok(self.basic(&mut state, purpose)?.filter(|header| Some(header.as_str()) != shown)),
+            Challenge::Basic => {
+                Ok(self.basic(&mut state, purpose)?.filter(|header| Some(header.as_str()) != shown))
+            }
             Challenge::Bearer(bearer) => {
                 // Another thread may have replaced the token meanwhile; if not, it is spent.
                 state.tokens.retain(|(_, token)| Some(token.header().as_str()) != shown);

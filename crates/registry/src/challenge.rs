@@ -41,7 +41,10 @@ impl<'a> Scanner<'a> {
             let Some(scheme) = self.token() else { return found };
             let parameters = self.parameters();
             let value = |name: &str| {
-                parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+                parameters
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| value.clone())
             };
             if scheme.eq_ignore_ascii_case("basic") {
                 found.push(Challenge::Basic);
@@ -173,7 +176,17 @@ mod tests {
 
     #[test]
     fn rubbish_is_no_challenge() {
-        for header in ["", "   ,,", "=", "\"", "Bearer", "Bearer realm", "Digest realm=\"x\"", "@@@ Basic", "Basic-ish x=y"] {
+        for header in [
+            "",
+            "   ,,",
+            "=",
+            "\"",
+            "Bearer",
+            "Bearer realm",
+            "Digest realm=\"x\"",
+            "@@@ Basic",
+            "Basic-ish x=y",
+        ] {
             assert_eq!(parse([header].into_iter()), [], "{header}");
         }
     }

@@ -215,7 +215,11 @@ impl Credentials {
     }
 }
 
-fn search_file(path: &Path, host: &str, repository: Option<&str>) -> Result<Option<Credential>, CredentialsError> {
+fn search_file(
+    path: &Path,
+    host: &str,
+    repository: Option<&str>,
+) -> Result<Option<Credential>, CredentialsError> {
     let file = ConfigFile::read(path)?;
     if let Some(found) = repository.and_then(|repository| file.find_namespace(host, repository)) {
         return found.map(Some);

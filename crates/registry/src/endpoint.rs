@@ -6,6 +6,7 @@ use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
 use crate::wait::{Clock, jittered};
 use crate::{Config, Error, Repository};
+use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,6 +55,12 @@ pub(crate) enum At<'a> {
 pub(crate) enum Streamed {
     Answer(Response),
     Failed(strata_http::Error),
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.machine).finish()
+    }
 }
 
 impl Endpoint {
@@ -163,7 +170,8 @@ impl Endpoint {
 
     /// Whether it is worth trying again after this.
     pub(crate) fn may_come_back(&self, error: &strata_http::Error) -> bool {
-        let away = matches!(error, strata_http::Error::Connect { .. } | strata_http::Error::Unresolved { .. });
+        let away =
+            matches!(error, strata_http::Error::Connect { .. } | strata_http::Error::Unresolved { .. });
         error.is_transient() || (away && self.answered.load(Ordering::Relaxed))
     }
 

@@ -105,7 +105,9 @@ pub enum Error {
         message: String,
     },
     /// The registry sent something else than it was asked for.
-    #[error("{subject}: the registry sent content with digest {found}, not {expected}; it is damaged or lies: nothing was kept")]
+    #[error(
+        "{subject}: the registry sent content with digest {found}, not {expected}; it is damaged or lies: nothing was kept"
+    )]
     DigestMismatch {
         /// What was asked for.
         subject: String,
@@ -115,7 +117,9 @@ pub enum Error {
         found: Digest,
     },
     /// A blob's length is not the one its descriptor says.
-    #[error("{subject}: the registry sent {found} bytes where the manifest says {expected}; it is damaged or lies: nothing was kept")]
+    #[error(
+        "{subject}: the registry sent {found} bytes where the manifest says {expected}; it is damaged or lies: nothing was kept"
+    )]
     SizeMismatch {
         /// What was asked for.
         subject: String,
@@ -125,7 +129,9 @@ pub enum Error {
         found: String,
     },
     /// Manifests are small documents.
-    #[error("{subject}: the manifest is larger than {limit} bytes, which no registry accepts: it was not read")]
+    #[error(
+        "{subject}: the manifest is larger than {limit} bytes, which no registry accepts: it was not read"
+    )]
     ManifestTooLarge {
         /// What was asked for.
         subject: String,
@@ -133,7 +139,9 @@ pub enum Error {
         limit: u64,
     },
     /// Docker image format v1 and schema 1, which Docker stopped reading too.
-    #[error("{subject}: the image has the obsolete format \"schema 1\" ({media_type}), which strata does not read; have its owner push it again with a Docker of 2017 or later")]
+    #[error(
+        "{subject}: the image has the obsolete format \"schema 1\" ({media_type}), which strata does not read; have its owner push it again with a Docker of 2017 or later"
+    )]
     SchemaOne {
         /// What was asked for.
         subject: String,
@@ -159,7 +167,9 @@ pub enum Error {
         why: &'static str,
     },
     /// The registry's certificate is not one this machine trusts.
-    #[error("{host}: {source}; if the registry is yours, put the certificate of its authority into /etc/docker/certs.d/{host}/ca.crt")]
+    #[error(
+        "{host}: {source}; if the registry is yours, put the certificate of its authority into /etc/docker/certs.d/{host}/ca.crt"
+    )]
     UnknownAuthority {
         /// The registry.
         host: String,
@@ -167,7 +177,9 @@ pub enum Error {
         source: strata_http::Error,
     },
     /// A registry without TLS.
-    #[error("{host} speaks http, not https; if that is meant to be, name it as an insecure registry (insecure-registries)")]
+    #[error(
+        "{host} speaks http, not https; if that is meant to be, name it as an insecure registry (insecure-registries)"
+    )]
     PlainHttp {
         /// The registry.
         host: String,

@@ -41,7 +41,8 @@ impl Machine {
 
     /// A mirror.
     pub(crate) fn mirror(mirror: &Mirror) -> Result<Self, Error> {
-        let bad = |why: &str| Error::Settings { what: format!("mirror {:?}", mirror.url), why: why.to_owned() };
+        let bad =
+            |why: &str| Error::Settings { what: format!("mirror {:?}", mirror.url), why: why.to_owned() };
         let (scheme, rest) = match mirror.url.split_once("://") {
             Some(("https", rest)) => (Some("https"), rest),
             Some(("http", rest)) => (Some("http"), rest),
@@ -65,7 +66,8 @@ impl Machine {
 /// of an authority to check them with.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether `host` is meant by one of `entries`: a host with its port as a reference names it, or a network
@@ -80,7 +82,8 @@ pub(crate) fn is_listed(host: &str, entries: &[String]) -> bool {
 fn network_has(network: &str, address: IpAddr) -> bool {
     let Some((base, bits)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(bits)) = (base.parse(), bits.parse::<u32>()) else { return false };
-    let same = |a: u128, b: u128, width: u32| bits <= width && (a ^ b).checked_shr(width - bits).unwrap_or(0) == 0;
+    let same =
+        |a: u128, b: u128, width: u32| bits <= width && (a ^ b).checked_shr(width - bits).unwrap_or(0) == 0;
     match (address, base) {
         (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
         (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128),
@@ -120,7 +123,10 @@ impl Certificates {
     }
 
     fn add(&mut self, directory: &Path) -> Result<(), Error> {
-        let bad = |what: &Path, why: &str| Error::Settings { what: what.display().to_string(), why: why.to_owned() };
+        let bad = |what: &Path, why: &str| Error::Settings {
+            what: what.display().to_string(),
+            why: why.to_owned(),
+        };
         let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
@@ -133,7 +139,8 @@ impl Certificates {
                     return Err(bad(path, &format!("its key {} is missing", other("key").display())));
                 }
                 Some("key") if !paths.contains(&other("cert")) => {
-                    let hint = "its certificate is missing; client certificates end in .cert, authorities in .crt";
+                    let hint =
+                        "its certificate is missing; client certificates end in .cert, authorities in .crt";
                     return Err(bad(path, hint));
                 }
                 Some("cert") if self.identity.is_none() => {
@@ -175,7 +182,10 @@ mod tests {
     fn mirrors() {
         let machine = |url: &str| Machine::mirror(&Mirror { of: HUB.into(), url: url.into() });
         let plain = machine("http://mirror:5000/").expect("a mirror");
-        assert_eq!((plain.scheme, plain.host.as_str(), plain.prefix.as_str()), (Some("http"), "mirror:5000", ""));
+        assert_eq!(
+            (plain.scheme, plain.host.as_str(), plain.prefix.as_str()),
+            (Some("http"), "mirror:5000", "")
+        );
         assert_eq!(machine("https://reg.example/hub/x").expect("a mirror").prefix, "hub/x/");
         assert_eq!(machine("reg.example").expect("a mirror").scheme, None);
         for bad in ["ftp://x", "https://", "https://u:p@x", "https://x?y"] {
@@ -195,7 +205,10 @@ mod tests {
         let found = Certificates::find(&all, &["reg:5000"]).expect("complete");
         assert_eq!(found.authorities, [host.join("b.crt"), host.join("ca.crt")]);
         let identity = found.identity.expect("a client certificate");
-        assert_eq!((identity.certificates, identity.key), (host.join("client.cert"), host.join("client.key")));
+        assert_eq!(
+            (identity.certificates, identity.key),
+            (host.join("client.cert"), host.join("client.key"))
+        );
         assert_eq!(Certificates::find(&all, &["other"]).expect("nothing"), Certificates::default());
 
         fs::remove_file(host.join("client.key")).expect("removed");

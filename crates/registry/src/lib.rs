@@ -46,6 +46,7 @@ mod registries;
 mod repository;
 mod scope;
 mod text;
+mod upload;
 mod wait;
 
 pub use blob::Blob;
@@ -58,4 +59,5 @@ pub use registries::Registries;
 pub use repository::{Repository, Target};
 pub use scope::Access;
 pub use strata_http::{Options as HttpOptions, Proxies, Retry};
+pub use upload::{Mount, Source, Upload};
 pub use wait::{Clock, NextTry, SystemClock};

@@ -18,12 +18,8 @@ const SCHEMA_ONE: [&str; 2] = [
 ];
 
 /// What we read, most wanted first.
-const ACCEPTED: [&str; 4] = [
-    media_type::OCI_INDEX,
-    media_type::DOCKER_INDEX,
-    media_type::OCI_MANIFEST,
-    media_type::DOCKER_MANIFEST,
-];
+const ACCEPTED: [&str; 4] =
+    [media_type::OCI_INDEX, media_type::DOCKER_INDEX, media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST];
 
 /// Which of the two kinds of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +51,13 @@ impl Resolved {
 }
 
 fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        platform: None,
+        annotations: BTreeMap::new(),
+    }
 }
 
 impl Registries {
@@ -177,13 +179,17 @@ fn identify(subject: Subject<'_>, said: &str, bytes: &[u8]) -> Result<(String, K
     }
     let (images, parts) = (
         document.contains_key("manifests"),
-        document.contains_key("layers") || document.contains_key("config") || document.contains_key("fsLayers"),
+        document.contains_key("layers")
+            || document.contains_key("config")
+            || document.contains_key("fsLayers"),
     );
     let shape = match (images, parts) {
         (true, false) => Kind::Index,
         (false, true) => Kind::Manifest,
         (true, true) => return Err(malformed("it is a manifest and an index at once".to_owned())),
-        (false, false) => return Err(malformed(format!("it holds neither layers nor manifests (type {said:?})"))),
+        (false, false) => {
+            return Err(malformed(format!("it holds neither layers nor manifests (type {said:?})")));
+        }
     };
     let media_type = match own.or(Some(said).filter(known)) {
         Some(media_type) => printable(media_type, 200),
@@ -191,7 +197,9 @@ fn identify(subject: Subject<'_>, said: &str, bytes: &[u8]) -> Result<(String, K
         None => media_type::OCI_MANIFEST.to_owned(),
     };
     match kind_of(&media_type) {
-        Some(kind) if kind != shape => Err(malformed(format!("its type is {media_type:?}, its content is not"))),
+        Some(kind) if kind != shape => {
+            Err(malformed(format!("its type is {media_type:?}, its content is not")))
+        }
         Some(kind) => Ok((media_type, kind)),
         None => Err(malformed(format!("unknown type {media_type:?}"))),
     }

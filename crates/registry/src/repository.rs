@@ -1,6 +1,6 @@
 //! What is addressed on a registry.
-use strata_oci::{Digest, Reference};
 use std::fmt;
+use strata_oci::{Digest, Reference};
 
 /// A repository as people name it: a registry host and a path below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

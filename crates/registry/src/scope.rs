@@ -64,7 +64,8 @@ impl Scopes {
     /// Whether a token for `self` does for `wanted` too.
     pub(crate) fn cover(&self, wanted: &Self) -> bool {
         wanted.0.iter().all(|(resource, actions)| {
-            actions.is_empty() || self.0.get(resource).is_some_and(|held| actions.is_subset(held) || held.contains("*"))
+            actions.is_empty()
+                || self.0.get(resource).is_some_and(|held| actions.is_subset(held) || held.contains("*"))
         })
     }
 

@@ -5,7 +5,8 @@ pub(crate) fn printable(text: &str, limit: usize) -> String {
     let mut out = String::new();
     let mut characters = text.chars();
     for c in characters.by_ref().take(limit) {
-        let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || direction { out.extend(c.escape_default()) } else { out.push(c) }
     }
     if characters.next().is_some() {

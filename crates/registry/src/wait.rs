@@ -54,7 +54,9 @@ impl fmt::Display for NextTry {
                 let at = at.strftime("%Y-%m-%d %H:%M:%S UTC");
                 write!(f, "; try again in {}, at {at}", spoken(after))
             }
-            _ => f.write_str("; try again later, or log in if you have not: registries allow their users more"),
+            _ => {
+                f.write_str("; try again later, or log in if you have not: registries allow their users more")
+            }
         }
     }
 }
@@ -81,7 +83,8 @@ impl NextTry {
         let after = retry_after.or_else(reset);
         let at = after.and_then(|after| now.checked_add(SignedDuration::try_from(after).ok()?).ok());
         let limit = ["ratelimit-limit", "x-ratelimit-limit"].iter().find_map(|name| header(name));
-        let window = limit.and_then(|limit| leading_number(limit.split_once("w=")?.1)).map(Duration::from_secs);
+        let window =
+            limit.and_then(|limit| leading_number(limit.split_once("w=")?.1)).map(Duration::from_secs);
         Self { at, after: at.and(after), limit: limit.and_then(leading_number), window }
     }
 }

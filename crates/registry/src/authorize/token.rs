@@ -1,4 +1,5 @@
 //! Fetching a token (the distribution token and OAuth2 token specifications).
+use crate::Error;
 use crate::challenge::Bearer;
 use crate::credentials::{Credential, Secret};
 use crate::error::answer::Refusal;
@@ -6,7 +7,6 @@ use crate::hosts::is_loopback;
 use crate::scope::Scopes;
 use crate::text::printable;
 use crate::wait::{Clock, jittered};
-use crate::Error;
 use serde::Deserialize;
 use std::time::{Duration, SystemTime};
 use strata_http::{Client, Redirects, Request, Response, Retry, Url};
@@ -102,8 +102,8 @@ impl TokenServer {
         }
         let body = response.into_body().bytes(LONGEST).map_err(|error| fail(error.to_string()))?;
         // Not even the position in the text is told: the text holds a token.
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|_| fail("its answer is not the JSON of a token".to_owned()))?;
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_| fail("its answer is not the JSON of a token".to_owned()))?;
         let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
         let token = token.ok_or_else(|| fail("its answer holds no token".to_owned()))?;
         if token.chars().any(|c| c.is_control() || c == ' ') {
@@ -132,13 +132,16 @@ impl TokenServer {
                 Err(bad("the registry names a token server that is no plain URL"))
             }
             "https" => Ok(realm),
-            "http" if request.credential.is_none()
-                || is_loopback(host)
-                || crate::hosts::is_listed(&host_and_port, &self.insecure) =>
+            "http"
+                if request.credential.is_none()
+                    || is_loopback(host)
+                    || crate::hosts::is_listed(&host_and_port, &self.insecure) =>
             {
                 Ok(realm)
             }
-            "http" => Err(bad("credentials are not sent over plain http; name that host as an insecure registry if you trust the network")),
+            "http" => Err(bad(
+                "credentials are not sent over plain http; name that host as an insecure registry if you trust the network",
+            )),
             _ => Err(bad("the registry names a token server that is neither http nor https")),
         }
     }
@@ -217,7 +220,9 @@ impl TokenServer {
 
 fn failed(request: &TokenRequest<'_>, realm: &Url, message: String) -> Error {
     let realm = match realm.port() {
-        Some(port) => format!("{}://{}:{port}{}", realm.scheme(), realm.host_str().unwrap_or_default(), realm.path()),
+        Some(port) => {
+            format!("{}://{}:{port}{}", realm.scheme(), realm.host_str().unwrap_or_default(), realm.path())
+        }
         None => format!("{}://{}{}", realm.scheme(), realm.host_str().unwrap_or_default(), realm.path()),
     };
     Error::Token { host: request.host.to_owned(), realm: printable(&realm, 200), message }

@@ -37,7 +37,11 @@ impl ConfigFile {
             Ok(_) => return Err(invalid("not a JSON object".to_owned())),
             // Line and column, without the text: there may be a password in it.
             Err(error) => {
-                return Err(invalid(format!("invalid JSON in line {}, column {}", error.line(), error.column())));
+                return Err(invalid(format!(
+                    "invalid JSON in line {}, column {}",
+                    error.line(),
+                    error.column()
+                )));
             }
         };
         Ok(Self { path: path.to_owned(), values, _lock: None })
@@ -63,8 +67,10 @@ impl ConfigFile {
     /// Replaces the file in one step.
     pub(super) fn save(&self) -> Result<(), CredentialsError> {
         let mut text = Vec::new();
-        let mut json =
-            serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+        let mut json = serde_json::Serializer::with_formatter(
+            &mut text,
+            serde_json::ser::PrettyFormatter::with_indent(b"\t"),
+        );
         serde::Serialize::serialize(&self.values, &mut json).expect("a map of JSON values can be written");
         let temporary = self.path.with_extension(format!("json.{}", std::process::id()));
         let written = write_private(&temporary, &text).and_then(|()| fs::rename(&temporary, &self.path));
@@ -79,7 +85,10 @@ impl ConfigFile {
         let own = self.object("credHelpers").and_then(|helpers| {
             let exact = helpers.get(key);
             let found = exact.or_else(|| {
-                helpers.iter().find(|(name, _)| canonical(host_of(name)) == canonical(host_of(key))).map(|(_, v)| v)
+                helpers
+                    .iter()
+                    .find(|(name, _)| canonical(host_of(name)) == canonical(host_of(key)))
+                    .map(|(_, v)| v)
             });
             found.and_then(Value::as_str)
         });
@@ -88,7 +97,11 @@ impl ConfigFile {
     }
 
     /// What is filed under part of a repository's name (`host/team`, as podman writes it), the longest part first.
-    pub(super) fn find_namespace(&self, host: &str, path: &str) -> Option<Result<Credential, CredentialsError>> {
+    pub(super) fn find_namespace(
+        &self,
+        host: &str,
+        path: &str,
+    ) -> Option<Result<Credential, CredentialsError>> {
         let name = format!("{}/{path}", canonical(host));
         let fits = |key: &str| {
             let (domain, rest) = key.split_once('/')?;
@@ -180,11 +193,13 @@ impl ConfigFile {
                 let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded));
                 let decoded = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
                 let decoded = decoded.ok_or_else(|| invalid("is not base64"))?;
-                let (name, password) = decoded.split_once(':').ok_or_else(|| invalid("is not name:password"))?;
+                let (name, password) =
+                    decoded.split_once(':').ok_or_else(|| invalid("is not name:password"))?;
                 // Docker's first versions padded with zero bytes.
                 Some((name.to_owned(), password.trim_end_matches('\0').to_owned()))
             }
-            None => text("username").map(|name| (name.to_owned(), text("password").unwrap_or_default().to_owned())),
+            None => text("username")
+                .map(|name| (name.to_owned(), text("password").unwrap_or_default().to_owned())),
         };
         if let Some(token) = text("identitytoken") {
             let username = pair.map(|(name, _)| name).filter(|name| !name.is_empty());
@@ -193,14 +208,18 @@ impl ConfigFile {
         if let Some(token) = text("registrytoken") {
             return Ok(Some(Credential::Bearer(Secret::new(token))));
         }
-        Ok(pair.filter(|(name, _)| !name.is_empty()).map(|(name, password)| Credential::password(name, password)))
+        Ok(pair
+            .filter(|(name, _)| !name.is_empty())
+            .map(|(name, password)| Credential::password(name, password)))
     }
 }
 
 /// `host/team`: a key that has a path and is not one of the URLs under which Docker filed registries.
 fn is_namespace(key: &str) -> bool {
     !key.contains("://")
-        && key.split_once('/').is_some_and(|(_, path)| !matches!(path.trim_end_matches('/'), "" | "v1" | "v2"))
+        && key
+            .split_once('/')
+            .is_some_and(|(_, path)| !matches!(path.trim_end_matches('/'), "" | "v1" | "v2"))
 }
 
 fn host_of(key: &str) -> &str {

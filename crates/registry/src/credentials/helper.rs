@@ -58,8 +58,11 @@ pub(super) fn store(
         Credential::Password { username, password } => (username.as_str(), password),
         Credential::Identity { token, .. } | Credential::Bearer(token) => (TOKEN_USER, token),
     };
-    let entry =
-        Entry { server: server.to_owned(), username: username.to_owned(), secret: secret.reveal().to_owned() };
+    let entry = Entry {
+        server: server.to_owned(),
+        username: username.to_owned(),
+        secret: secret.reveal().to_owned(),
+    };
     let input = serde_json::to_vec(&entry).expect("three strings are JSON");
     let call = Call { helper, verb: "store", server, file };
     let (success, answer) = call.run(&input)?;

@@ -1,6 +1,6 @@
 use super::*;
 use fs_err as fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 fn file(text: &str) -> (TempDir, PathBuf) {
@@ -20,8 +20,18 @@ fn what_docker_and_podman_write_is_found() {
     // "u:p:q": a password may hold colons.
     let auth = r#"{"auth":"dTpwOnE="}"#;
     let want = Some(Credential::password("u", "p:q"));
-    for key in ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v2/"] {
-        assert_eq!(find(&format!(r#"{{"auths":{{"{key}":{auth}}}}}"#), "docker.io", "library/a"), want, "{key}");
+    for key in [
+        "https://index.docker.io/v1/",
+        "docker.io",
+        "index.docker.io",
+        "registry-1.docker.io",
+        "https://index.docker.io/v2/",
+    ] {
+        assert_eq!(
+            find(&format!(r#"{{"auths":{{"{key}":{auth}}}}}"#), "docker.io", "library/a"),
+            want,
+            "{key}"
+        );
     }
     for key in ["reg:5000", "https://reg:5000", "http://reg:5000/v1/", "https://reg:5000/v2/", "reg:5000/"] {
         assert_eq!(find(&format!(r#"{{"auths":{{"{key}":{auth}}}}}"#), "reg:5000", "a"), want, "{key}");
@@ -36,14 +46,17 @@ fn the_longest_part_of_a_repositorys_name_decides() {
     let text = r#"{"auths":{
         "reg": {"username":"all","password":"x"}, "reg/team": {"username":"team","password":"x"},
         "reg/team/app": {"username":"app","password":"x"}}}"#;
-    for (path, name) in [("other", "all"), ("teams", "all"), ("team/x", "team"), ("team/app", "app"), ("team/app/y", "app")] {
+    for (path, name) in
+        [("other", "all"), ("teams", "all"), ("team/x", "team"), ("team/app", "app"), ("team/app/y", "app")]
+    {
         assert_eq!(find(text, "reg", path).expect(path).username(), Some(name), "{path}");
     }
 }
 
 #[test]
 fn tokens_go_before_passwords() {
-    let text = r#"{"auths":{"a":{"auth":"dTo=","identitytoken":"secret"},"b":{"registrytoken":"bearer"},"c":{}}}"#;
+    let text =
+        r#"{"auths":{"a":{"auth":"dTo=","identitytoken":"secret"},"b":{"registrytoken":"bearer"},"c":{}}}"#;
     let identity = Credential::Identity { username: Some("u".into()), token: Secret::new("secret") };
     assert_eq!(find(text, "a", "x"), Some(identity));
     assert_eq!(find(text, "b", "x"), Some(Credential::Bearer(Secret::new("bearer"))));
@@ -121,7 +134,9 @@ fn logins_at_once_do_not_undo_each_other() {
     std::thread::scope(|scope| {
         for number in 0..8 {
             let all = &all;
-            scope.spawn(move || all.store(&format!("reg{number}"), &Credential::password("u", "p")).expect("kept"));
+            scope.spawn(move || {
+                all.store(&format!("reg{number}"), &Credential::password("u", "p")).expect("kept")
+            });
         }
     });
     for number in 0..8 {

@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn documents_in_use() {
         for (body, want) in [
-            (r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#, "manifest unknown"),
+            (
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#,
+                "manifest unknown",
+            ),
             (
                 r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"},{"code":"X"}]}"#,
                 "denied: requested access to the resource is denied; x",
@@ -213,7 +216,8 @@ mod tests {
             refusal(404, unknown).about(pull, "docker.io").to_string(),
             "failed to resolve reference \"docker.io/library/nosuch:latest\": docker.io/library/nosuch:latest: not found"
         );
-        let denied = r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
+        let denied =
+            r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
         assert_eq!(
             refusal(401, denied).about(pull, "docker.io").to_string(),
             "pull access denied for docker.io/library/nosuch, repository does not exist or may require `strata login`: denied: requested access to the resource is denied"
@@ -224,9 +228,15 @@ mod tests {
             refusal(401, "").about(push, "reg.example:5000").to_string(),
             "reg.example:5000: unauthorized: authentication required; log in with `strata login reg.example:5000`"
         );
-        assert!(refusal(403, "").about(push, "x").to_string().starts_with("push access to reg.example:5000/a/b denied"));
+        assert!(
+            refusal(403, "")
+                .about(push, "x")
+                .to_string()
+                .starts_with("push access to reg.example:5000/a/b denied")
+        );
         assert!(matches!(refusal(503, "").about(push, "x"), Error::Status { status: 503, .. }));
-        let hub = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+        let hub =
+            r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
         assert!(matches!(refusal(403, hub).about(pull, "x"), Error::TooManyRequests { .. }));
     }
 }

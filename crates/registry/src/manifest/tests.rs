@@ -5,12 +5,19 @@ const CONFIG: &str = r#""config":{},"layers":[]"#;
 fn judge(said: &str, body: &str) -> Result<Resolved, Error> {
     let repository = Repository::new("reg.example", "a");
     let target = Target::Tag("t".to_owned());
-    check(Subject::Manifest(&repository, &target, Access::Pull), &target, None, said, body.as_bytes().to_vec())
+    check(
+        Subject::Manifest(&repository, &target, Access::Pull),
+        &target,
+        None,
+        said,
+        body.as_bytes().to_vec(),
+    )
 }
 
 #[test]
 fn the_documents_own_type_goes_before_the_registrys() {
-    let docker = format!("{{\"schemaVersion\":2,\"mediaType\":\"{}\",{CONFIG}}}", media_type::DOCKER_MANIFEST);
+    let docker =
+        format!("{{\"schemaVersion\":2,\"mediaType\":\"{}\",{CONFIG}}}", media_type::DOCKER_MANIFEST);
     for said in [media_type::DOCKER_MANIFEST, "application/json", "", media_type::OCI_MANIFEST] {
         let found = judge(said, &docker).expect(said);
         assert_eq!((found.media_type.as_str(), found.kind), (media_type::DOCKER_MANIFEST, Kind::Manifest));
@@ -18,7 +25,10 @@ fn the_documents_own_type_goes_before_the_registrys() {
         assert_eq!(found.descriptor().size, docker.len() as u64);
     }
     let untyped = format!("{{\"schemaVersion\":2,{CONFIG}}}");
-    assert_eq!(judge(media_type::DOCKER_MANIFEST, &untyped).expect("typed").media_type, media_type::DOCKER_MANIFEST);
+    assert_eq!(
+        judge(media_type::DOCKER_MANIFEST, &untyped).expect("typed").media_type,
+        media_type::DOCKER_MANIFEST
+    );
     assert_eq!(judge("text/plain", &untyped).expect("shaped").media_type, media_type::OCI_MANIFEST);
     let index = judge("", r#"{"schemaVersion":2,"manifests":[]}"#).expect("shaped");
     assert_eq!((index.kind, index.media_type.as_str()), (Kind::Index, media_type::OCI_INDEX));
@@ -36,7 +46,10 @@ fn what_is_no_manifest_is_refused() {
     ] {
         let error = judge(said, body).expect_err(body);
         assert!(matches!(error, Error::Malformed { .. }), "{body}: {error}");
-        assert!(error.to_string().starts_with("reg.example/a:t: not an image manifest or index: "), "{error}");
+        assert!(
+            error.to_string().starts_with("reg.example/a:t: not an image manifest or index: "),
+            "{error}"
+        );
     }
 }
 
@@ -60,8 +73,14 @@ fn digests_must_agree() {
         check(Subject::Manifest(&repository, &target, Access::Pull), &target, claimed, "", body.clone())
     };
     assert!(judge(Target::Digest(right), Some(right)).is_ok());
-    for (target, claimed) in [(Target::Digest(wrong), None), (Target::Tag("t".into()), Some(wrong)), (Target::Digest(right), Some(wrong))] {
+    for (target, claimed) in [
+        (Target::Digest(wrong), None),
+        (Target::Tag("t".into()), Some(wrong)),
+        (Target::Digest(right), Some(wrong)),
+    ] {
         let error = judge(target, claimed).expect_err("they differ");
-        assert!(matches!(error, Error::DigestMismatch { expected, found, .. } if expected == wrong && found == right));
+        assert!(
+            matches!(error, Error::DigestMismatch { expected, found, .. } if expected == wrong && found == right)
+        );
     }
 }

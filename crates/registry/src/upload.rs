@@ -1,0 +1,388 @@
+//! Uploads: mounted from another repository, sent in one piece, and taken up again where a cut left them (OCI
+//! distribution specification, "Pushing blobs").
+
+mod source;
+
+use crate::endpoint::{At, Call, Endpoint, Streamed};
+use crate::error::answer::Subject;
+use crate::registries::about;
+use crate::scope::Scopes;
+use crate::wait::jittered;
+use crate::{Access, Error, Registries, Repository};
+use source::Counted;
+pub use source::Source;
+use std::sync::Arc;
+use strata_http::{Redirects, Response, Url};
+use strata_oci::Digest;
+
+/// Pieces of this size are sent to whoever refuses a blob in one; unless the registry wants larger ones.
+const PIECE: u64 = 16 << 20;
+
+/// What became of a request to mount a blob.
+#[derive(Debug)]
+pub enum Mount {
+    /// The repository has it now, and no byte was sent.
+    Mounted,
+    /// The registry did not find it there, or does not mount. The upload it began instead can be used.
+    Refused(Upload),
+}
+
+/// An upload that a registry has begun for us. Nothing of it is visible before it is complete; one that is dropped is
+/// forgotten by the registry sooner or later.
+#[derive(Debug)]
+pub struct Upload {
+    endpoint: Arc<Endpoint>,
+    repository: Repository,
+    /// Where the next request of this upload goes.
+    location: Url,
+    /// Bytes the registry has.
+    received: u64,
+    /// The smallest piece it takes, if it says so.
+    piece: Option<u64>,
+}
+
+impl Registries {
+    /// Asks the registry to take the blob from another of its repositories, named by its path.
+    ///
+    /// # Errors
+    /// What keeps an answer away; that the blob is not there, or may not be read there, is [`Mount::Refused`].
+    pub fn mount(&self, repository: &Repository, digest: &Digest, from: &str) -> Result<Mount, Error> {
+        let endpoint = self.endpoint(repository.host())?;
+        let query = format!("?mount={digest}&from={}", encoded(from));
+        let mut call = start(repository, digest, &query);
+        call.scopes = call.scopes.and(Scopes::repository(from, Access::Pull));
+        let response = match endpoint.send(&call) {
+            Ok(response) => response,
+            // Whoever may not read there can still send the bytes.
+            Err(Error::Unauthorized { .. } | Error::Token { .. }) => {
+                return Ok(Mount::Refused(self.begin(repository, digest)?));
+            }
+            Err(error) => return Err(error),
+        };
+        match response.status() {
+            201 => Ok(Mount::Mounted),
+            202 => Ok(Mount::Refused(Upload::begun(&endpoint, repository, &response, call.subject)?)),
+            400 | 401 | 403 | 404 | 405 => Ok(Mount::Refused(self.begin(repository, digest)?)),
+            _ => Err(endpoint.refusal(response, call.subject)),
+        }
+    }
+
+    /// Sends a blob whose digest and size are known, unless a cut makes it impossible; what the registry has received
+    /// is not sent again if it says so. Existence is the caller's to ask for first ([`Registries::blob_exists`]).
+    ///
+    /// # Errors
+    /// [`Error::Source`] when the source cannot be read or is not `size` bytes long.
+    pub fn upload(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        source: &mut dyn Source,
+    ) -> Result<(), Error> {
+        self.begin(repository, digest)?.send(digest, size, source)
+    }
+
+    /// Begins an upload; [`Upload::send`] or [`Upload::send_unsized`] does it.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], [`Error::Unauthorized`], and what keeps an answer away.
+    pub fn begin(&self, repository: &Repository, digest: &Digest) -> Result<Upload, Error> {
+        begin(&self.endpoint(repository.host())?, repository, digest)
+    }
+}
+
+fn begin(endpoint: &Arc<Endpoint>, repository: &Repository, digest: &Digest) -> Result<Upload, Error> {
+    let call = start(repository, digest, "");
+    let response = endpoint.expect(&call)?;
+    Upload::begun(endpoint, repository, &response, call.subject)
+}
+
+fn start<'a>(repository: &'a Repository, digest: &'a Digest, query: &str) -> Call<'a> {
+    let subject = Subject::Blob(repository, digest, Access::Push);
+    let mut call = about("POST", repository, format!("blobs/uploads/{query}"), subject, Access::Push);
+    call.redirects = Redirects::Return;
+    call
+}
+
+impl Upload {
+    fn begun(
+        endpoint: &Arc<Endpoint>,
+        repository: &Repository,
+        response: &Response,
+        subject: Subject<'_>,
+    ) -> Result<Self, Error> {
+        let piece = response.header("oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
+        let location = located(endpoint, response, response.url(), subject)?;
+        Ok(Self { endpoint: endpoint.clone(), repository: repository.clone(), location, received: 0, piece })
+    }
+
+    /// Sends the blob.
+    ///
+    /// # Errors
+    /// As [`Registries::upload`].
+    pub fn send(mut self, digest: &Digest, size: u64, source: &mut dyn Source) -> Result<(), Error> {
+        let mut in_pieces = false;
+        let mut failures = 0;
+        loop {
+            let before = self.received;
+            let outcome = match in_pieces || before > 0 {
+                true => self.piecewise(digest, size, source, in_pieces)?,
+                false => self.whole(digest, size, source)?,
+            };
+            let response = match outcome {
+                Streamed::Answer(response) if response.is_success() => {
+                    return self.check_digest(&response, digest);
+                }
+                other => other,
+            };
+            if let Streamed::Answer(response) = &response
+                && response.status() == 413
+                && !in_pieces
+            {
+                in_pieces = true;
+                self = begin(&self.endpoint, &self.repository, digest)?;
+                continue;
+            }
+            failures += 1;
+            self.recover(digest, response, failures)?;
+            if self.received > before {
+                failures = 0;
+            }
+        }
+    }
+
+    /// Everything in one `PUT`, which completes it.
+    fn whole(&mut self, digest: &Digest, size: u64, source: &mut dyn Source) -> Result<Streamed, Error> {
+        let mut reader = self.open(digest, source, 0)?;
+        let mut call = self.call("PUT", Some(digest));
+        call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+        call.subject = Subject::Blob(&self.repository, digest, Access::Push);
+        self.endpoint.stream(&call, &mut *reader, Some(size))
+    }
+
+    /// The rest with `PATCH`, in pieces if need be, and an empty `PUT` that completes it.
+    fn piecewise(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        source: &mut dyn Source,
+        small: bool,
+    ) -> Result<Streamed, Error> {
+        while self.received < size {
+            let most = if small { PIECE.max(self.piece.unwrap_or(0)) } else { u64::MAX };
+            let length = most.min(size - self.received);
+            let (first, last) = (self.received, self.received + length - 1);
+            let mut reader = self.open(digest, source, first)?;
+            let mut call = self.call("PATCH", None);
+            call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+            call.headers.push(("Content-Range", format!("{first}-{last}")));
+            let outcome = self.endpoint.stream(&call, &mut *reader, Some(length))?;
+            match outcome {
+                Streamed::Answer(response) if response.is_success() => {
+                    drop(call);
+                    self.advance(digest, &response, last + 1)?;
+                    if self.received <= first {
+                        let message =
+                            "the registry takes the bytes and says that it has none of them".to_owned();
+                        return Err(Error::Refused {
+                            subject: format!("{}@{digest}", self.repository),
+                            message,
+                        });
+                    }
+                }
+                other => return Ok(other),
+            }
+        }
+        self.complete(digest)
+    }
+
+    /// Sends a blob that is made while it is sent: as long as its source gives bytes, in one `PATCH`. The digest is
+    /// asked for when the last byte is out.
+    ///
+    /// After a cut the source is opened again from where the registry has the bytes, or from the start: it must give
+    /// the same bytes again.
+    ///
+    /// # Errors
+    /// As [`Registries::upload`].
+    pub fn send_unsized(
+        mut self,
+        source: &mut dyn Source,
+        digest: &mut dyn FnMut() -> Digest,
+    ) -> Result<(), Error> {
+        // Only for messages: the digest is not known yet.
+        let unknown = Digest::of(b"");
+        let mut failures = 0;
+        let mut sent = None;
+        loop {
+            let before = self.received;
+            let outcome = match sent {
+                None => {
+                    let mut reader = Counted::new(self.open(&unknown, source, before)?);
+                    let mut call = self.call("PATCH", None);
+                    call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+                    let outcome = self.endpoint.stream(&call, &mut reader, None)?;
+                    match outcome {
+                        Streamed::Answer(response) if response.is_success() => {
+                            let end = before + reader.count();
+                            self.advance(&unknown, &response, end)?;
+                            sent = (self.received == end).then_some(());
+                            continue;
+                        }
+                        other => other,
+                    }
+                }
+                Some(()) => {
+                    let digest = digest();
+                    match self.complete(&digest)? {
+                        Streamed::Answer(response) if response.is_success() => {
+                            return self.check_digest(&response, &digest);
+                        }
+                        other => other,
+                    }
+                }
+            };
+            failures += 1;
+            sent = None;
+            self.recover(&unknown, outcome, failures)?;
+            if self.received > before {
+                failures = 0;
+            }
+        }
+    }
+
+    fn complete(&mut self, digest: &Digest) -> Result<Streamed, Error> {
+        let mut call = self.call("PUT", Some(digest));
+        call.subject = Subject::Blob(&self.repository, digest, Access::Push);
+        Ok(match self.endpoint.send(&call) {
+            Ok(response) => Streamed::Answer(response),
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// After a failure: waits, asks how much the registry has, and begins anew if it has forgotten the upload.
+    fn recover(&mut self, digest: &Digest, outcome: Streamed, failures: u32) -> Result<(), Error> {
+        let subject = Subject::Blob(&self.repository, digest, Access::Push);
+        let retry = self.endpoint.retry();
+        let (pause, lost) = match &outcome {
+            Streamed::Answer(response) => match response.status() {
+                // The registry's idea of the offset is another, or the token ran out meanwhile.
+                401 | 404 | 416 => (retry.pause(failures, None), response.status() != 401),
+                _ if response.is_transient() => (retry.pause(failures, response.retry_after()), false),
+                _ => (None, false),
+            },
+            // A source that cannot be read does not get better.
+            Streamed::Failed(error) if self.endpoint.may_come_back(error) => {
+                (retry.pause(failures, None), false)
+            }
+            Streamed::Failed(_) => (None, false),
+        };
+        let Some(pause) = pause else {
+            return Err(match outcome {
+                Streamed::Answer(response) => self.endpoint.refusal(response, subject),
+                Streamed::Failed(error) => self.endpoint.transport(subject, error, failures),
+            });
+        };
+        self.endpoint.clock().sleep(jittered(pause));
+        if !lost && self.ask_for_progress(digest)? {
+            return Ok(());
+        }
+        *self = begin(&self.endpoint, &self.repository, digest)?;
+        Ok(())
+    }
+
+    /// `GET` of the upload: how many bytes arrived. `false` when the registry does not know it any more.
+    fn ask_for_progress(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let call = self.call("GET", None);
+        let response = self.endpoint.send(&call)?;
+        if !response.is_success() {
+            return Ok(false);
+        }
+        drop(call);
+        // Where so little arrived, starting anew costs nothing and leaves no doubt.
+        let Some(received) = received(&response) else { return Ok(false) };
+        self.advance(digest, &response, received)?;
+        Ok(true)
+    }
+
+    /// Takes the next address and the registry's count of bytes from an answer.
+    fn advance(&mut self, digest: &Digest, response: &Response, expected: u64) -> Result<(), Error> {
+        let subject = Subject::Blob(&self.repository, digest, Access::Push);
+        if response.header("location").is_some() {
+            self.location = located(&self.endpoint, response, &self.location, subject)?;
+        }
+        // One that counts fewer bytes than were sent gets the rest once more.
+        self.received = received(response).filter(|received| *received <= expected).unwrap_or(expected);
+        Ok(())
+    }
+
+    fn call<'a>(&'a self, method: &'static str, digest: Option<&Digest>) -> Call<'a> {
+        let mut url = self.location.clone();
+        if let Some(digest) = digest {
+            url.query_pairs_mut().append_pair("digest", &digest.to_string());
+        }
+        Call {
+            method,
+            at: At::Url(url),
+            headers: Vec::new(),
+            bytes: None,
+            redirects: Redirects::Return,
+            subject: Subject::Repository(&self.repository, Access::Push),
+            repository: Some(&self.repository),
+            scopes: Scopes::repository(self.repository.path(), Access::Push),
+        }
+    }
+
+    fn open(
+        &self,
+        digest: &Digest,
+        source: &mut dyn Source,
+        offset: u64,
+    ) -> Result<Box<dyn std::io::Read>, Error> {
+        source.open(offset).map_err(|cause| Error::Source {
+            subject: Subject::Blob(&self.repository, digest, Access::Push).to_string(),
+            source: cause,
+        })
+    }
+
+    /// A registry that stored something else than it was sent says so here.
+    fn check_digest(&self, response: &Response, digest: &Digest) -> Result<(), Error> {
+        let stored =
+            response.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
+        match stored {
+            Some(found) if found != *digest => Err(Error::DigestMismatch {
+                subject: Subject::Blob(&self.repository, digest, Access::Push).to_string(),
+                expected: *digest,
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn located(endpoint: &Endpoint, response: &Response, from: &Url, subject: Subject<'_>) -> Result<Url, Error> {
+    let location = response.header("location").ok_or_else(|| Error::Refused {
+        subject: subject.to_string(),
+        message: "the registry began an upload without saying where (no Location)".to_owned(),
+    })?;
+    endpoint.follow(from, location, subject)
+}
+
+/// `Range: 0-99`: a hundred bytes. `0-0` says nothing: it is what registries send for none and for one.
+fn received(response: &Response) -> Option<u64> {
+    let range = response.header("range")?.trim().trim_start_matches("bytes=");
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    if first == 0 && last > 0 { last.checked_add(1) } else { None }
+}
+
+/// A path as a query's value.
+fn encoded(path: &str) -> String {
+    path.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
