@@ -6,7 +6,7 @@
 
 mod token;
 
-use crate::challenge::{self, Bearer, Challenge};
+use crate::challenge::{Bearer, Challenge, choose};
 use crate::credentials::{Credential, Credentials};
 use crate::scope::Scopes;
 use crate::wait::Clock;
@@ -106,6 +106,11 @@ impl Authorizer {
         }
     }
 
+    /// A token that is not kept.
+    pub(crate) fn fetch(&self, client: &Client, request: &TokenRequest<'_>) -> Result<Granted, Error> {
+        self.server.fetch(client, request, &*self.clock)
+    }
+
     fn basic(&self, state: &mut State, purpose: &Purpose<'_>) -> Result<Option<String>, Error> {
         Ok(match self.credential(state, purpose)? {
             Some(Credential::Password { username, password }) => {
@@ -166,13 +171,6 @@ impl Authorizer {
         // Every change of the state is one assignment: a panic elsewhere leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Tokens are preferred: a registry that offers both grants more with them.
-fn choose(response: &Response) -> Option<Challenge> {
-    let mut all = challenge::parse(response.headers("www-authenticate"));
-    let bearer = all.iter().position(|one| matches!(one, Challenge::Bearer(_)));
-    (!all.is_empty()).then(|| all.swap_remove(bearer.unwrap_or(0)))
 }
 
 pub(crate) fn basic_header(username: &str, password: &str) -> String {

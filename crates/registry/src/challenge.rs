@@ -1,6 +1,8 @@
 //! `WWW-Authenticate`: what a registry wants to be shown (RFC 9110, section 11.6.1; the distribution token
 //! specification).
 
+use strata_http::Response;
+
 /// What one challenge of a 401 answer asks for. Schemes that registries do not use are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -27,6 +29,13 @@ pub(crate) struct Bearer {
 /// registry that sends rubbish beside a usable challenge is still usable.
 pub(crate) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Vec<Challenge> {
     headers.flat_map(|header| Scanner { rest: header }.challenges()).collect()
+}
+
+/// What to show after an answer. Tokens are preferred: a registry that offers both grants more with them.
+pub(crate) fn choose(response: &Response) -> Option<Challenge> {
+    let mut all = parse(response.headers("www-authenticate"));
+    let bearer = all.iter().position(|one| matches!(one, Challenge::Bearer(_)));
+    (!all.is_empty()).then(|| all.swap_remove(bearer.unwrap_or(0)))
 }
 
 struct Scanner<'a> {

@@ -1,6 +1,7 @@
 //! One machine: its connections, whether it speaks TLS, what it wants to be shown; and a request to it, tried again
 //! while that makes sense.
-use crate::authorize::{Authorizer, Purpose, TokenServer};
+use crate::authorize::{Authorizer, Granted, Purpose, TokenRequest, TokenServer};
+use crate::challenge::{self, Challenge};
 use crate::error::answer::{Refusal, Subject};
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
@@ -79,11 +80,7 @@ impl Endpoint {
         };
         let client = Client::new(options)
             .map_err(|source| Error::Settings { what: machine.host.clone(), why: source.to_string() })?;
-        let server = TokenServer {
-            client_id: "strata".to_owned(),
-            insecure: config.insecure.clone(),
-            retry: config.retry,
-        };
+        let server = TokenServer::new(&machine, config);
         let clock = config.clock.clone();
         let authorizer = Authorizer::new(&machine.host, config.credentials.clone(), clock.clone(), server);
         let base = match (machine.scheme, insecure) {
@@ -118,8 +115,16 @@ impl Endpoint {
     /// Sends a request without a body or with a small one, and gives the answer, whatever its status; but a 401 is met
     /// with what the machine asks for, and broken connections and busy machines are tried again.
     pub(crate) fn send(&self, call: &Call<'_>) -> Result<Response, Error> {
+        self.patiently(call.subject, || self.authorized(call))
+    }
+
+    fn patiently(
+        &self,
+        subject: Subject<'_>,
+        mut attempt: impl FnMut() -> Result<Result<Response, strata_http::Error>, Error>,
+    ) -> Result<Response, Error> {
         for failures in 1.. {
-            let outcome = self.authorized(call)?;
+            let outcome = attempt()?;
             let pause = match &outcome {
                 Ok(response) if response.is_transient() => self.retry.pause(failures, response.retry_after()),
                 Err(error) if self.may_come_back(error) => self.retry.pause(failures, None),
@@ -128,7 +133,7 @@ impl Endpoint {
             match (pause, outcome) {
                 (Some(pause), _) => self.clock.sleep(jittered(pause)),
                 (None, Ok(response)) => return Ok(response),
-                (None, Err(error)) => return Err(self.transport(call.subject, error, failures)),
+                (None, Err(error)) => return Err(self.transport(subject, error, failures)),
             }
         }
         unreachable!("the pauses end")
@@ -187,6 +192,55 @@ impl Endpoint {
                 Error::Broken { subject: subject.to_string(), source, tries }
             }
             source => Error::Unreachable { host, source },
+        }
+    }
+
+    /// The answer to `GET /v2/` without any credentials, and what it asks for.
+    pub(crate) fn first_contact(&self) -> Result<(Option<Challenge>, Response), Error> {
+        let response = self.bare(None)?;
+        Ok((challenge::choose(&response), response))
+    }
+
+    /// The answer to `GET /v2/` with this header.
+    pub(crate) fn show(&self, header: &str) -> Result<Response, Error> {
+        self.bare(Some(header))
+    }
+
+    fn bare(&self, header: Option<&str>) -> Result<Response, Error> {
+        let subject = Subject::Host(self.host());
+        let call = Call {
+            method: "GET",
+            at: At::Root,
+            headers: Vec::new(),
+            bytes: None,
+            redirects: Redirects::Follow(3),
+            subject,
+            repository: None,
+            scopes: Scopes::none(),
+        };
+        let url = self.url(&call.at)?;
+        self.patiently(subject, || {
+            let response = self.client.send(self.request(&call, &url, header));
+            if let Ok(response) = &response {
+                check_downgrade(&url, response, subject)?;
+            }
+            Ok(response)
+        })
+    }
+
+    /// A token for a login.
+    pub(crate) fn fetch_token(&self, request: &TokenRequest<'_>) -> Result<Granted, Error> {
+        self.authorizer.fetch(&self.client, request)
+    }
+
+    /// What a refused login is: never "denied", whatever the status.
+    pub(crate) fn refused_login(&self, response: Response) -> Error {
+        let refusal = Refusal::read(response, self.clock.now());
+        match refusal.status {
+            401 | 403 if !refusal.is_too_many() => {
+                Error::Unauthorized { host: self.host().to_owned(), message: refusal.message }
+            }
+            _ => refusal.about(Subject::Host(self.host()), self.host()),
         }
     }
 

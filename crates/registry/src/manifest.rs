@@ -5,7 +5,6 @@ use crate::registries::about;
 use crate::text::printable;
 use crate::{Access, Error, Registries, Repository, Target};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use strata_http::Response;
 use strata_oci::{Descriptor, Digest, Reference, media_type};
 
@@ -46,17 +45,7 @@ pub struct Resolved {
 impl Resolved {
     /// A descriptor of the document.
     pub fn descriptor(&self) -> Descriptor {
-        descriptor(&self.media_type, self.digest, self.bytes.len() as u64)
-    }
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: BTreeMap::new(),
+        Descriptor::new(self.media_type.clone(), self.digest, self.bytes.len() as u64)
     }
 }
 
@@ -84,7 +73,7 @@ impl Registries {
             if response.is_success()
                 && let (Some(digest), Some(size)) = (claimed(&response), response.content_length())
             {
-                return Ok(descriptor(&content_type(&response), digest, size));
+                return Ok(Descriptor::new(content_type(&response), digest, size));
             }
             if matches!(response.status(), 429) {
                 return Err(endpoint.refusal(response, call("HEAD", repository, target).subject));

@@ -48,7 +48,7 @@ impl Registries {
     /// What keeps an answer away; that the blob is not there, or may not be read there, is [`Mount::Refused`].
     pub fn mount(&self, repository: &Repository, digest: &Digest, from: &str) -> Result<Mount, Error> {
         let endpoint = self.endpoint(repository.host())?;
-        let query = format!("?mount={digest}&from={}", encoded(from));
+        let query = format!("?mount={digest}&from={}", crate::list::encoded(from));
         let mut call = start(repository, digest, &query);
         call.scopes = call.scopes.and(Scopes::repository(from, Access::Pull));
         let response = match endpoint.send(&call) {
@@ -373,16 +373,4 @@ fn received(response: &Response) -> Option<u64> {
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
     if first == 0 && last > 0 { last.checked_add(1) } else { None }
-}
-
-/// A path as a query's value.
-fn encoded(path: &str) -> String {
-    path.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

@@ -251,13 +251,7 @@ impl Archive<'_> {
 }
 
 fn manifest(image: &Saved, lengths: &HashMap<DiffId, u64>) -> Manifest {
-    let descriptor = |kind: &str, digest: &Digest, size: u64| Descriptor {
-        media_type: kind.to_owned(),
-        digest: *digest,
-        size,
-        platform: None,
-        annotations: BTreeMap::new(),
-    };
+    let descriptor = |kind: &str, digest: &Digest, size: u64| Descriptor::new(kind, *digest, size);
     let layers = image.config.value().rootfs.diff_ids.iter();
     Manifest {
         schema_version: 2,
@@ -274,12 +268,10 @@ fn manifest(image: &Saved, lengths: &HashMap<DiffId, u64>) -> Manifest {
 
 /// One entry of `index.json` per name, or one without a name.
 fn descriptors(image: &Saved, manifest: &Raw<Manifest>) -> Vec<Descriptor> {
+    let length = manifest.bytes().len() as u64;
     let plain = Descriptor {
-        media_type: media_type::OCI_MANIFEST.to_owned(),
-        digest: *manifest.digest(),
-        size: manifest.bytes().len() as u64,
         platform: Some(image.config.value().platform.clone()),
-        annotations: BTreeMap::new(),
+        ..Descriptor::new(media_type::OCI_MANIFEST, *manifest.digest(), length)
     };
     if image.names.is_empty() {
         return vec![plain];

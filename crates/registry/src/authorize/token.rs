@@ -1,15 +1,18 @@
 //! Fetching a token (the distribution token and OAuth2 token specifications).
-use crate::Error;
 use crate::challenge::Bearer;
 use crate::credentials::{Credential, Secret};
 use crate::error::answer::Refusal;
-use crate::hosts::is_loopback;
+use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
 use crate::text::printable;
 use crate::wait::{Clock, jittered};
+use crate::{Config, Error};
 use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use strata_http::{Client, Redirects, Request, Response, Retry, Url};
+use strata_http::{Client, Options, Redirects, Request, Response, Retry, Url};
 
 /// The largest token answer that is read.
 const LONGEST: u64 = 1 << 20;
@@ -51,14 +54,19 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) offline: bool,
 }
 
-/// How token servers are dealt with.
-#[derive(Clone, Debug)]
+/// What we call ourselves (`client_id`).
+const CLIENT: &str = "strata";
+
+/// How the token servers of one registry are dealt with.
 pub(crate) struct TokenServer {
-    /// Sent as `client_id`.
-    pub(crate) client_id: String,
+    registry: Machine,
+    certificates: Vec<PathBuf>,
+    http: Options,
     /// Hosts that may be sent passwords over plain http, besides this machine.
-    pub(crate) insecure: Vec<String>,
-    pub(crate) retry: Retry,
+    insecure: Vec<String>,
+    retry: Retry,
+    /// By host: those that are not the registry itself.
+    clients: Mutex<HashMap<String, Client>>,
 }
 
 #[derive(Deserialize)]
@@ -74,17 +82,29 @@ struct Answer {
 }
 
 impl TokenServer {
-    /// Asks for a token.
+    pub(crate) fn new(registry: &Machine, config: &Config) -> Self {
+        Self {
+            registry: registry.clone(),
+            certificates: config.certificates.clone(),
+            http: config.http.clone(),
+            insecure: config.insecure.clone(),
+            retry: config.retry,
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Asks for a token. `own` is the registry's client.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] when the credentials are wrong, [`Error::Token`] for everything else.
     pub(crate) fn fetch(
         &self,
-        client: &Client,
+        own: &Client,
         request: &TokenRequest<'_>,
         clock: &dyn Clock,
     ) -> Result<Granted, Error> {
         let realm = self.realm(request)?;
+        let client = &self.client_for(&realm, own)?;
         let asked = clock.now();
         let response = self.ask(client, request, &realm, clock)?;
         let fail = |message: String| failed(request, &realm, message);
@@ -126,7 +146,6 @@ impl TokenServer {
         };
         let realm = Url::parse(text).map_err(|_| bad("the registry names a token server that is no URL"))?;
         let host = realm.host_str().unwrap_or_default();
-        let host_and_port = realm.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         match realm.scheme() {
             _ if host.is_empty() || !realm.username().is_empty() || realm.password().is_some() => {
                 Err(bad("the registry names a token server that is no plain URL"))
@@ -135,7 +154,7 @@ impl TokenServer {
             "http"
                 if request.credential.is_none()
                     || is_loopback(host)
-                    || crate::hosts::is_listed(&host_and_port, &self.insecure) =>
+                    || is_listed(&host_and_port(&realm), &self.insecure) =>
             {
                 Ok(realm)
             }
@@ -144,6 +163,28 @@ impl TokenServer {
             )),
             _ => Err(bad("the registry names a token server that is neither http nor https")),
         }
+    }
+
+    /// A token server on another host is trusted as that host is: by its own certificates and those of the registry's
+    /// authority, but it does not see our client certificate, and is not excused from having a good one of its own.
+    fn client_for(&self, realm: &Url, own: &Client) -> Result<Client, Error> {
+        let host = host_and_port(realm);
+        if host == self.registry.host || host == self.registry.address {
+            return Ok(own.clone());
+        }
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&host) {
+            return Ok(client.clone());
+        }
+        let Certificates { mut authorities, identity } = Certificates::find(&self.certificates, &[&host])?;
+        let insecure = is_loopback(&host) || is_listed(&host, &self.insecure);
+        let insecure = insecure && authorities.is_empty();
+        authorities.extend(Certificates::find(&self.certificates, &[&self.registry.host])?.authorities);
+        let options = Options { authorities, identity, insecure, ..self.http.clone() };
+        let client = Client::new(options)
+            .map_err(|source| Error::Settings { what: host.clone(), why: source.to_string() })?;
+        clients.insert(host, client.clone());
+        Ok(client)
     }
 
     fn ask(
@@ -185,7 +226,7 @@ impl TokenServer {
             for scope in request.scopes.texts() {
                 query.append_pair("scope", &scope);
             }
-            query.append_pair("client_id", &self.client_id);
+            query.append_pair("client_id", CLIENT);
             if request.offline {
                 query.append_pair("offline_token", "true");
             }
@@ -212,18 +253,19 @@ impl TokenServer {
             .append_pair("refresh_token", token.reveal())
             .append_pair("service", request.bearer.service.as_deref().unwrap_or_default())
             .append_pair("scope", &request.scopes.to_string())
-            .append_pair("client_id", &self.client_id)
+            .append_pair("client_id", CLIENT)
             .append_pair("access_type", "offline");
         url.query().map(str::to_owned)
     }
 }
 
+/// As hosts stand in references.
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 fn failed(request: &TokenRequest<'_>, realm: &Url, message: String) -> Error {
-    let realm = match realm.port() {
-        Some(port) => {
-            format!("{}://{}:{port}{}", realm.scheme(), realm.host_str().unwrap_or_default(), realm.path())
-        }
-        None => format!("{}://{}{}", realm.scheme(), realm.host_str().unwrap_or_default(), realm.path()),
-    };
+    let realm = format!("{}://{}{}", realm.scheme(), host_and_port(realm), realm.path());
     Error::Token { host: request.host.to_owned(), realm: printable(&realm, 200), message }
 }
