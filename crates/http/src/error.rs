@@ -120,6 +120,19 @@ pub enum Error {
     },
 }
 
+/// Why TLS was not agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The other side does not speak TLS at all: most often a plain HTTP server that was called `https`.
+    PlainHttp,
+    /// Nobody whom this machine trusts vouches for the other side's certificate.
+    UnknownAuthority,
+    /// The other side wants a certificate of us, or another one.
+    ClientCertificate,
+    /// Anything else: expired, for another name, no version in common.
+    Other,
+}
+
 /// Limits of a request, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -142,13 +155,22 @@ impl Error {
         matches!(self, Self::TimedOut { .. } | Self::Broken { .. })
     }
 
-    /// Whether the other side does not speak TLS at all: most often a plain HTTP server that was called `https`.
-    pub fn is_plain_http(&self) -> bool {
-        let Self::Tls { source, .. } = self else { return false };
-        matches!(
-            source.downcast_ref(),
-            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
-        )
+    /// Why TLS was not agreed on, as far as there is something to do about it.
+    pub fn tls(&self) -> Option<TlsFault> {
+        use rustls::{AlertDescription as Alert, CertificateError, Error as Cause, InvalidMessage};
+        let Self::Tls { source, .. } = self else { return None };
+        Some(match source.downcast_ref() {
+            Some(Cause::InvalidMessage(InvalidMessage::InvalidContentType)) => TlsFault::PlainHttp,
+            // An authority that was made anew has the name of the old one, and another key.
+            Some(Cause::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => TlsFault::UnknownAuthority,
+            // A server that speaks TLS 1.2 has no alert of its own for this.
+            Some(Cause::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate)) => {
+                TlsFault::ClientCertificate
+            }
+            _ => TlsFault::Other,
+        })
     }
 
     /// What is inside an error of reading a [`Body`](crate::Body).
@@ -227,6 +249,7 @@ fn tls_sentence(error: &(dyn StdError + Send + Sync + 'static)) -> String {
     };
     match reason {
         Reason::UnknownIssuer => "the certificate is signed by an unknown authority".to_owned(),
+        Reason::BadSignature => "the certificate is signed by another authority of the same name".to_owned(),
         Reason::Expired | Reason::ExpiredContext { .. } => "the certificate has expired".to_owned(),
         Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
             "the certificate is not valid yet".to_owned()

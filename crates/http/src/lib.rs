@@ -46,7 +46,7 @@ mod retry;
 mod tls;
 
 pub use client::{Client, Options};
-pub use error::Error;
+pub use error::{Error, TlsFault};
 pub use proxies::Proxies;
 pub use request::{Redirects, Request};
 pub use response::{Body, Response};

@@ -3,7 +3,6 @@ use crate::endpoint::{At, Call, Endpoint};
 use crate::error::answer::Subject;
 use crate::registries::about;
 use crate::scope::Scopes;
-use crate::wait::jittered;
 use crate::{Access, Error, Registries, Repository};
 use std::fmt;
 use std::io::{self, Read};
@@ -224,7 +223,7 @@ impl Blob {
         self.body = None;
         self.failures += 1;
         let tries = self.failures;
-        let pause = self.endpoint.retry().pause(tries, None);
+        let pause = self.endpoint.pause(tries, None);
         let hopeless = cause.as_ref().is_some_and(|cause| !self.endpoint.may_come_back(cause));
         let Some(pause) = pause.filter(|_| !hopeless) else {
             return Err(match cause {
@@ -233,7 +232,7 @@ impl Blob {
             });
         };
         if self.position - self.began < GOOD_RUN {
-            self.endpoint.clock().sleep(jittered(pause));
+            self.endpoint.clock().sleep(pause);
         }
         self.connect()
     }

@@ -5,13 +5,14 @@ use crate::challenge::{self, Challenge};
 use crate::error::answer::{Refusal, Subject};
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
-use crate::wait::{Clock, jittered};
+use crate::wait::{Clock, pause};
 use crate::{Config, Error, Repository};
 use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use strata_http::{Client, Options, Redirects, Request, Response, Retry, Url};
+use std::time::Duration;
+use strata_http::{Client, Options, Redirects, Request, Response, Retry, TlsFault, Url};
 
 /// One machine that stands for a registry.
 pub(crate) struct Endpoint {
@@ -71,6 +72,7 @@ impl Endpoint {
         let names = if names[0] == names[1] { &names[..1] } else { &names[..] };
         let Certificates { authorities, identity } = Certificates::find(&config.certificates, names)?;
         let insecure = is_loopback(&machine.host) || is_listed(&machine.host, &config.insecure);
+        let certified = !authorities.is_empty() || identity.is_some();
         let options = Options {
             // A certificate of an authority is there to be checked with.
             insecure: insecure && authorities.is_empty(),
@@ -85,8 +87,8 @@ impl Endpoint {
         let authorizer = Authorizer::new(&machine.host, config.credentials.clone(), clock.clone(), server);
         let base = match (machine.scheme, insecure) {
             (Some(scheme), _) => Some(format!("{scheme}://{}", machine.address)),
-            (None, false) => Some(format!("https://{}", machine.address)),
-            (None, true) => None,
+            (None, _) if certified || !insecure => Some(format!("https://{}", machine.address)),
+            (None, _) => None,
         };
         Ok(Self {
             client,
@@ -108,8 +110,9 @@ impl Endpoint {
         &*self.clock
     }
 
-    pub(crate) fn retry(&self) -> Retry {
-        self.retry
+    /// How long to wait after so many failures; `None`: give up.
+    pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+        pause(self.retry, failures, asked)
     }
 
     /// Sends a request without a body or with a small one, and gives the answer, whatever its status; but a 401 is met
@@ -126,12 +129,12 @@ impl Endpoint {
         for failures in 1.. {
             let outcome = attempt()?;
             let pause = match &outcome {
-                Ok(response) if response.is_transient() => self.retry.pause(failures, response.retry_after()),
-                Err(error) if self.may_come_back(error) => self.retry.pause(failures, None),
+                Ok(response) if response.is_transient() => self.pause(failures, response.retry_after()),
+                Err(error) if self.may_come_back(error) => self.pause(failures, None),
                 _ => None,
             };
             match (pause, outcome) {
-                (Some(pause), _) => self.clock.sleep(jittered(pause)),
+                (Some(pause), _) => self.clock.sleep(pause),
                 (None, Ok(response)) => return Ok(response),
                 (None, Err(error)) => return Err(self.transport(subject, error, failures)),
             }
@@ -184,14 +187,17 @@ impl Endpoint {
     pub(crate) fn transport(&self, subject: Subject<'_>, source: strata_http::Error, tries: u32) -> Error {
         use strata_http::Error as Cause;
         let host = self.host().to_owned();
-        match source {
-            Cause::Upload { source, .. } => Error::Source { subject: subject.to_string(), source },
-            source if source.is_plain_http() => Error::PlainHttp { host },
-            Cause::Tls { .. } => Error::UnknownAuthority { host, source },
-            source if source.is_transient() && tries > 1 => {
+        if let Cause::Upload { source, .. } = source {
+            return Error::Source { subject: subject.to_string(), source };
+        }
+        match source.tls() {
+            Some(TlsFault::PlainHttp) => Error::PlainHttp { host },
+            Some(TlsFault::UnknownAuthority) => Error::UnknownAuthority { host, source },
+            Some(TlsFault::ClientCertificate) => Error::ClientCertificate { host, source },
+            None if source.is_transient() && tries > 1 => {
                 Error::Broken { subject: subject.to_string(), source, tries }
             }
-            source => Error::Unreachable { host, source },
+            _ => Error::Unreachable { host, source },
         }
     }
 
@@ -372,7 +378,10 @@ impl Endpoint {
                 Err(error) => {
                     let hopeless = !error.is_transient() && !matches!(error, strata_http::Error::Tls { .. });
                     let host = Subject::Host(self.host());
+                    let secured = error.tls().is_some_and(|fault| fault != TlsFault::PlainHttp);
                     match first {
+                        // It refused plain http, and it does speak TLS.
+                        Some(_) if secured => return Err(self.transport(host, error, 1)),
                         None if hopeless => return Err(self.transport(host, error, 1)),
                         None => first = Some(Err(error)),
                         Some(_) => {}

@@ -176,6 +176,16 @@ pub enum Error {
         /// What is wrong.
         source: strata_http::Error,
     },
+    /// The registry wants to see a certificate of ours.
+    #[error(
+        "{host} wants a client certificate ({source}): put it into /etc/docker/certs.d/{host}/ as client.cert and client.key"
+    )]
+    ClientCertificate {
+        /// The registry.
+        host: String,
+        /// What it said.
+        source: strata_http::Error,
+    },
     /// A registry without TLS.
     #[error(
         "{host} speaks http, not https; if that is meant to be, name it as an insecure registry (insecure-registries)"

@@ -97,7 +97,7 @@ fn next_link(header: &str) -> Option<&str> {
     let mut rest = header;
     while let Some((_, link)) = rest.split_once('<') {
         let (target, after) = link.split_once('>')?;
-        let parameters = after.split_once(",<").map_or(after, |(parameters, _)| parameters);
+        let parameters = after.split_once('<').map_or(after, |(parameters, _)| parameters);
         let next = parameters.split(';').any(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             name.trim().eq_ignore_ascii_case("rel")

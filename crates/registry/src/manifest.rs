@@ -104,8 +104,8 @@ fn get(endpoint: &Endpoint, repository: &Repository, target: &Target) -> Result<
             Err(strata_http::Error::TooLarge { .. }) => return Err(too_large(subject)),
             Err(error) => error,
         };
-        match endpoint.retry().pause(failures, None).filter(|_| error.is_transient()) {
-            Some(pause) => endpoint.clock().sleep(crate::wait::jittered(pause)),
+        match endpoint.pause(failures, None).filter(|_| error.is_transient()) {
+            Some(pause) => endpoint.clock().sleep(pause),
             None => return Err(endpoint.transport(subject, error, failures)),
         }
     }

@@ -7,7 +7,6 @@ use crate::endpoint::{At, Call, Endpoint, Streamed};
 use crate::error::answer::Subject;
 use crate::registries::about;
 use crate::scope::Scopes;
-use crate::wait::jittered;
 use crate::{Access, Error, Registries, Repository};
 use source::Counted;
 pub use source::Source;
@@ -262,17 +261,18 @@ impl Upload {
     /// After a failure: waits, asks how much the registry has, and begins anew if it has forgotten the upload.
     fn recover(&mut self, digest: &Digest, outcome: Streamed, failures: u32) -> Result<(), Error> {
         let subject = Subject::Blob(&self.repository, digest, Access::Push);
-        let retry = self.endpoint.retry();
         let (pause, lost) = match &outcome {
             Streamed::Answer(response) => match response.status() {
                 // The registry's idea of the offset is another, or the token ran out meanwhile.
-                401 | 404 | 416 => (retry.pause(failures, None), response.status() != 401),
-                _ if response.is_transient() => (retry.pause(failures, response.retry_after()), false),
+                401 | 404 | 416 => (self.endpoint.pause(failures, None), response.status() != 401),
+                _ if response.is_transient() => {
+                    (self.endpoint.pause(failures, response.retry_after()), false)
+                }
                 _ => (None, false),
             },
             // A source that cannot be read does not get better.
             Streamed::Failed(error) if self.endpoint.may_come_back(error) => {
-                (retry.pause(failures, None), false)
+                (self.endpoint.pause(failures, None), false)
             }
             Streamed::Failed(_) => (None, false),
         };
@@ -282,7 +282,7 @@ impl Upload {
                 Streamed::Failed(error) => self.endpoint.transport(subject, error, failures),
             });
         };
-        self.endpoint.clock().sleep(jittered(pause));
+        self.endpoint.clock().sleep(pause);
         if !lost && self.ask_for_progress(digest)? {
             return Ok(());
         }

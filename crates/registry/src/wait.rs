@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
+use strata_http::Retry;
 
 /// Tells the time and waits. The tests have one that does not take long.
 pub trait Clock: Send + Sync {
@@ -108,8 +109,14 @@ fn spoken(duration: Duration) -> String {
     }
 }
 
+/// How long to wait after so many failures, as `retry` has it, with jitter; never less than the server asked for.
+pub(crate) fn pause(retry: Retry, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+    let pause = retry.pause(failures, asked)?;
+    Some(jittered(pause).max(asked.unwrap_or_default()))
+}
+
 /// Between half of `pause` and all of it: clients that were cut off together do not come back together.
-pub(crate) fn jittered(pause: Duration) -> Duration {
+fn jittered(pause: Duration) -> Duration {
     // Every RandomState hashes differently: randomness enough for this.
     let random = RandomState::new().build_hasher().finish() % 1024;
     pause / 2 + (pause / 2).mul_f64(random as f64 / 1024.0)

@@ -16,8 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-build", &["strata-oci", "strata-dockerfile"]),
     ("strata-runtime", &["strata-layer"]),
     ("strata-http", &[]),
-    ("strata-registry", &["strata-oci", "strata-http"]),
-    ("strata-serve", &["strata-oci", "strata-http"]),
+    ("strata-registry", &["strata-oci", "strata-http", TESTBED]),
+    ("strata-serve", &["strata-oci", "strata-http", TESTBED]),
     (
         "strata-engine",
         &[
@@ -31,10 +31,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "strata-http",
             "strata-registry",
             "strata-serve",
+            TESTBED,
         ],
     ),
-    ("strata", &["strata-engine", "strata-oci"]),
+    ("strata", &["strata-engine", "strata-oci", TESTBED]),
+    (TESTBED, &[]),
 ];
+
+/// For tests alone: nobody has it among the dependencies that are shipped.
+const TESTBED: &str = "strata-testbed";
 
 /// The only place where `unsafe` may stand, relative to the workspace.
 const UNSAFE_HOME: &str = "crates/runtime/src/sys";
@@ -51,6 +56,10 @@ fn workspace() -> PathBuf {
 
 /// Crate -> the crates of this workspace it depends on, for any reason.
 fn edges() -> BTreeMap<String, BTreeSet<String>> {
+    dependencies_that(|_| true)
+}
+
+fn dependencies_that(count: impl Fn(&serde_json::Value) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(workspace())
@@ -64,7 +73,8 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
     let names: BTreeSet<String> = packages.iter().map(|package| text(&package["name"])).collect();
     let dependencies = |package: &serde_json::Value| -> BTreeSet<String> {
         let list = package["dependencies"].as_array().expect("dependencies is a list");
-        list.iter().map(|dependency| text(&dependency["name"])).filter(|name| names.contains(name)).collect()
+        let counted = list.iter().filter(|dependency| count(dependency));
+        counted.map(|dependency| text(&dependency["name"])).filter(|name| names.contains(name)).collect()
     };
     packages.iter().map(|package| (text(&package["name"]), dependencies(package))).collect()
 }
@@ -109,6 +119,13 @@ fn crates_import_only_what_their_wall_allows() {
         }
     }
     refuse(faults);
+}
+
+#[test]
+fn the_testbed_is_not_shipped() {
+    let shipped = dependencies_that(|dependency| dependency["kind"].is_null());
+    let users = shipped.iter().filter(|(_, dependencies)| dependencies.contains(TESTBED));
+    refuse(users.map(|(name, _)| format!("{name} has {TESTBED} among what it ships")).collect());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::error::answer::Refusal;
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
 use crate::text::printable;
-use crate::wait::{Clock, jittered};
+use crate::wait::{Clock, pause};
 use crate::{Config, Error};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -198,12 +198,14 @@ impl TokenServer {
         for failures in 1.. {
             let outcome = client.send(self.request(request, realm, form.as_deref()));
             let pause = match &outcome {
-                Ok(response) if response.is_transient() => self.retry.pause(failures, response.retry_after()),
-                Err(error) if error.is_transient() => self.retry.pause(failures, None),
+                Ok(response) if response.is_transient() => {
+                    pause(self.retry, failures, response.retry_after())
+                }
+                Err(error) if error.is_transient() => pause(self.retry, failures, None),
                 _ => None,
             };
             match pause {
-                Some(pause) => clock.sleep(jittered(pause)),
+                Some(pause) => clock.sleep(pause),
                 None => return outcome.map_err(|error| failed(request, realm, error.to_string())),
             }
         }

@@ -1,4 +1,5 @@
 //! What a registry says when it refuses: status, error document and headers, made an [`Error`].
+use crate::challenge::{Challenge, choose};
 use crate::repository::Target;
 use crate::text::printable;
 use crate::wait::NextTry;
@@ -59,6 +60,8 @@ pub(crate) struct Refusal {
     /// Its words, or the status in words.
     pub(crate) message: String,
     next: NextTry,
+    /// It names a token server. We have been there, or it would not have come to this: our token does not do.
+    token: bool,
 }
 
 impl Refusal {
@@ -66,12 +69,13 @@ impl Refusal {
     pub(crate) fn read(response: Response, now: SystemTime) -> Self {
         let status = response.status();
         let next = NextTry::of(response.retry_after(), |name| response.header(name), now);
+        let token = matches!(choose(&response), Some(Challenge::Bearer(_)));
         let mut body = Vec::new();
         // A body that breaks says no more than none.
         let _ = response.into_body().take(LONGEST).read_to_end(&mut body);
         let (codes, message) = understand(&body);
         let message = message.unwrap_or_else(|| in_words(status));
-        Self { status, codes, message, next }
+        Self { status, codes, message, next, token }
     }
 
     fn says(&self, code: &str) -> bool {
@@ -92,7 +96,7 @@ impl Refusal {
             return Error::TooManyRequests { host, message, next };
         }
         match (status, subject.repository()) {
-            (401 | 403, Some((repository, access))) if status == 403 || self.says("DENIED") => {
+            (401 | 403, Some((repository, access))) if status == 403 || self.token || self.says("DENIED") => {
                 Error::Denied { repository: repository.clone(), access, message }
             }
             (401 | 403, _) => Error::Unauthorized { host, message },
@@ -180,7 +184,7 @@ mod tests {
     fn refusal(status: u16, body: &str) -> Refusal {
         let (codes, message) = understand(body.as_bytes());
         let message = message.unwrap_or_else(|| in_words(status));
-        Refusal { status, codes, message, next: NextTry::default() }
+        Refusal { status, codes, message, next: NextTry::default(), token: false }
     }
 
     #[test]

@@ -1,0 +1,11 @@
+//! Against Debian's docker-registry, a token server, and a network that fails.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod faults;
+mod guarded;
+mod helper_programs;
+mod images;
+mod mirrors;
+mod plain;
+mod tls;
+mod uploads;
