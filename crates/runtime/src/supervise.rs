@@ -82,6 +82,8 @@ pub struct Options<'a> {
     /// Bytes typed on a terminal that end the supervision and leave the container running; Docker's default is
     /// ctrl-p ctrl-q (`[16, 17]`).
     pub detach_keys: Option<Vec<u8>>,
+    /// This process has nothing else to do: while nothing happens it gives memory back, pages of the program among it.
+    pub rest: bool,
 }
 
 /// Why the loop ended.

@@ -7,6 +7,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod loopdev;
+pub(crate) mod memory;
 pub(crate) mod spawn;
 
 use std::ffi::CStr;

@@ -109,7 +109,9 @@ impl Engine {
         let mut log =
             LogWriter::open(&container.log(), LogLimits::default()).map_err(EngineError::runtime)?;
         let forward_signals = client.is_some();
-        let options = Options { client, sinks: vec![&mut log], forward_signals, detach_keys: None };
+        // Only a helper has no client.
+        let rest = client.is_none();
+        let options = Options { client, sinks: vec![&mut log], forward_signals, detach_keys: None, rest };
         let outcome = supervise(&mut started.running, options).map_err(EngineError::runtime);
         let status = match outcome {
             Ok(Outcome::Exited(status)) => status,

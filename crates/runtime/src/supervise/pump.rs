@@ -11,12 +11,16 @@ use super::buffer::{KeyMatcher, Queue};
 use super::signals::{Received, Signals};
 use super::{Options, Outcome, OutputSink, OutputStream, RawMode, SuperviseError};
 use crate::container::{ExitStatus, Running};
+use crate::sys::memory;
 
 /// How long output of background processes is waited for after the main process has ended.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// A terminal without any process on it may get one again: how long to wait before looking.
 const HANGUP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Silence after which more silence is expected.
+const REST_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Piece size for reading; also the bound of what is held for a slow client.
 const PIECE: usize = 16 << 10;
@@ -46,6 +50,7 @@ pub(super) struct Pump<'a> {
     client_terminal: Option<OwnedFd>,
     sinks: Vec<&'a mut dyn OutputSink>,
     signals: Option<Signals>,
+    rest: bool,
     _raw: Option<RawMode>,
     ended: Option<(ExitStatus, Instant)>,
 }
@@ -106,6 +111,7 @@ impl<'a> Pump<'a> {
             client_terminal,
             sinks: options.sinks,
             signals: signals.map_err(SuperviseError::io("take over signals"))?,
+            rest: options.rest,
             _raw: raw,
             ended: None,
         };
@@ -147,7 +153,17 @@ impl<'a> Pump<'a> {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match poll(&mut fds, timeout.as_ref()) {
+        let ready = match timeout {
+            None if self.rest => match poll(&mut fds, Some(&REST_AFTER)) {
+                Ok(0) => {
+                    memory::release();
+                    poll(&mut fds, None)
+                }
+                ready => ready,
+            },
+            timeout => poll(&mut fds, timeout.as_ref()),
+        };
+        match ready {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(SuperviseError::io("watch the container's streams")(errno)),
         }
