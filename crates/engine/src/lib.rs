@@ -19,4 +19,4 @@ mod unpack;
 pub mod volume;
 
 pub use error::EngineError;
-pub use open::{Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process};
+pub use open::{Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process, seal_process};

@@ -126,11 +126,18 @@ pub(crate) fn need_root(what: &'static str) -> Result<(), EngineError> {
 /// `/proc/<pid>/exe` (CVE-2019-5736), and blocks the signals that are forwarded. Without root, where nothing can be
 /// mounted and no container be started, it does nothing.
 pub fn prepare_process(forward_signals: bool) -> Result<(), EngineError> {
-    if rustix::process::geteuid().is_root() {
-        strata_runtime::helper::seal_executable()?;
-    }
+    seal_process()?;
     if forward_signals {
         strata_runtime::supervise::block_forwarded_signals()?;
+    }
+    Ok(())
+}
+
+/// The first half of [`prepare_process`], for a program that knows earlier that it will be needed: what it has done by
+/// then it does again.
+pub fn seal_process() -> Result<(), EngineError> {
+    if rustix::process::geteuid().is_root() {
+        strata_runtime::helper::seal_executable()?;
     }
     Ok(())
 }

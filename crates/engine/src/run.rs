@@ -193,7 +193,6 @@ impl Engine {
             volumes: mounts.volumes,
         };
         let container = self.store().containers().create(new)?;
-        self.store().images().touch(&id)?;
         plan.warnings.iter().for_each(|warning| notify(warning));
         Ok(container)
     }

@@ -19,8 +19,8 @@ pub use layer::{mount_layer, mount_layers, unmount_layer};
 pub(crate) use overlay::build as build_overlay;
 pub use overlay::mount_overlay;
 pub use probe::{Probe, ProbeKind, probe};
-pub(crate) use table::all_mounts;
 pub use table::{MountedAt, mounts_below};
+pub(crate) use table::{all_mounts, mount_at};
 
 /// A mount could not be made, found or removed.
 #[derive(Debug, thiserror::Error)]

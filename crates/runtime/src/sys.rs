@@ -56,6 +56,27 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &Mount
     Ok(())
 }
 
+/// Describes the mount `id` (as `STATX_MNT_ID_UNIQUE` gives it) in `buffer`, a `struct statmount` with its strings: what of
+/// `mask` the kernel knows. Since Linux 6.8.
+pub(crate) fn statmount(id: u64, mask: u64, buffer: &mut [u8]) -> Result<()> {
+    const SYS_STATMOUNT: libc::c_long = 457;
+    /// The kernel's `struct mnt_id_req`, in its first version.
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        id: u64,
+        mask: u64,
+    }
+    let request = Request { size: size_of::<Request>() as u32, spare: 0, id, mask };
+    // SAFETY: `request` has the kernel's layout and says its size; the kernel writes at most `len` bytes into the live
+    // buffer.
+    check(unsafe {
+        libc::syscall(SYS_STATMOUNT, std::ptr::from_ref(&request), buffer.as_mut_ptr(), buffer.len(), 0)
+    })?;
+    Ok(())
+}
+
 /// Moves the calling process into namespaces of `fd` (a namespace file or a pidfd).
 pub(crate) fn setns(fd: BorrowedFd<'_>, flags: libc::c_int) -> Result<()> {
     // SAFETY: no memory is passed. The callers are a freshly made single-threaded child, or a thread made for this.

@@ -4,7 +4,9 @@ use crate::core::Core;
 use crate::db::Bytes32;
 use crate::db::{Time, now};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::types::{ToSqlOutput, Type, Value, ValueRef};
+use rusqlite::{OptionalExtension as _, Row, ToSql, Transaction, params};
+use std::io::Read as _;
 use std::sync::Arc;
 use strata_oci::DiffId;
 
@@ -65,14 +67,14 @@ impl CacheIndex {
         Self { core }
     }
 
-    /// Records a result. Its layers must be here; an older record of the key is replaced.
+    /// Records a result. Its layers must be here; an older record of the key is replaced. Long values are compressed.
     pub fn put(&self, key: &CacheKey, slot: &str, value: &str, layers: &[DiffId]) -> Result<(), StoreError> {
         self.core.db.write(|tx| {
             tx.prepare_cached("DELETE FROM cache WHERE key = ?1")?.execute([Bytes32(*key)])?;
             tx.prepare_cached("INSERT INTO cache VALUES(?1, ?2, ?3, ?4, ?4, 0)")?.execute(params![
                 Bytes32(*key),
                 slot,
-                value,
+                Text(value),
                 now()
             ])?;
             for diff_id in layers {
@@ -105,15 +107,20 @@ impl CacheIndex {
         })
     }
 
-    /// Records of every slot whose last line is this one, last used first.
-    pub fn nearest_elsewhere(&self, last_line: &str, limit: usize) -> Result<Vec<CacheRecord>, StoreError> {
+    /// Records of every slot that goes on with this after its first line, last used first.
+    pub fn nearest_elsewhere(
+        &self,
+        after_first_line: &str,
+        limit: usize,
+    ) -> Result<Vec<CacheRecord>, StoreError> {
+        // As the index `cache_by_stage` has it.
         let query = format!(
-            "SELECT {COLUMNS} FROM cache WHERE substr(slot, -length(?1) - 1) = char(10) || ?1
+            "SELECT {COLUMNS} FROM cache WHERE substr(slot, instr(slot, char(10)) + 1) = ?1
              ORDER BY last_used DESC LIMIT ?2"
         );
         self.core.db.read(|tx| {
             let mut statement = tx.prepare_cached(&query)?;
-            let records = statement.query_map(params![last_line, limit], from_row)?;
+            let records = statement.query_map(params![after_first_line, limit], from_row)?;
             records.map(|record| with_layers(tx, record?)).collect()
         })
     }
@@ -145,6 +152,13 @@ impl CacheIndex {
             }
             Ok(())
         })
+    }
+
+    /// Keeps the `count` newest records of a slot and forgets the others.
+    pub fn keep_newest(&self, slot: &str, count: usize) -> Result<(), StoreError> {
+        let query = "DELETE FROM cache WHERE key IN
+                     (SELECT key FROM cache WHERE slot = ?1 ORDER BY last_used DESC LIMIT -1 OFFSET ?2)";
+        self.core.db.write(|tx| Ok(tx.prepare_cached(query)?.execute(params![slot, count]).map(drop)?))
     }
 
     /// All records with their sizes, least recently used first.
@@ -208,11 +222,50 @@ fn list(tx: &Transaction) -> Result<Vec<CacheUsage>, StoreError> {
     .collect()
 }
 
+/// A value in its column: as text, or compressed as a blob where that is worth it (the listing of 20,000 files has
+/// 2.4 MB, and every edit of one of them makes another).
+struct Text<'a>(&'a str);
+
+impl Text<'_> {
+    /// Shorter values stay readable.
+    const SHORT: usize = 16 << 10;
+    /// No record is longer: what claims to be is damaged.
+    const LONGEST: u64 = 1 << 30;
+
+    fn read(row: &Row, at: usize) -> rusqlite::Result<String> {
+        let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
+            rusqlite::Error::FromSqlConversionFailure(at, Type::Blob, error)
+        };
+        match row.get_ref(at)? {
+            ValueRef::Blob(bytes) => {
+                let decode = || -> std::io::Result<String> {
+                    let mut text = String::new();
+                    zstd::Decoder::new(bytes)?.take(Self::LONGEST).read_to_string(&mut text)?;
+                    Ok(text)
+                };
+                decode().map_err(|error| damaged(error.into()))
+            }
+            _ => row.get(at),
+        }
+    }
+}
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        if self.0.len() < Self::SHORT {
+            return Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0.as_bytes())));
+        }
+        let bytes = zstd::bulk::compress(self.0.as_bytes(), 1)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(ToSqlOutput::Owned(Value::Blob(bytes)))
+    }
+}
+
 fn from_row(row: &Row) -> rusqlite::Result<CacheRecord> {
     Ok(CacheRecord {
         key: row.get::<_, Bytes32>(0)?.0,
         slot: row.get(1)?,
-        value: row.get(2)?,
+        value: Text::read(row, 2)?,
         layers: Vec::new(),
         created: row.get::<_, Time>(3)?.0,
         last_used: row.get::<_, Time>(4)?.0,

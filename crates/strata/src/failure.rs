@@ -104,7 +104,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Help and version go to standard output with code 0; a flag that does not exist is 125 on any command.
-pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation) -> Failure {
+pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> Failure {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),

@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     if let Some(code) = strata_engine::helper_main() {
         return ExitCode::from(code);
     }
+    if usage::will_start_processes(std::env::args_os()) {
+        // The command itself does it, too, and says why if it cannot. Here the command line is not parsed twice.
+        let _ = strata_engine::seal_process();
+    }
     let outcome = parse().and_then(cli::Cli::run);
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -25,10 +29,11 @@ fn main() -> ExitCode {
 }
 
 fn parse() -> Result<cli::Cli, failure::Failure> {
-    let invocation = usage::Invocation::current();
-    let arguments = invocation.arguments().map_err(failure::Failure::flag)?;
-    let parsed = usage::tree().try_get_matches_from(arguments);
+    // Made once: of some two hundred flags, it takes longer than most commands do.
+    let tree = usage::tree();
+    let arguments = usage::Invocation::of_process(&tree).arguments().map_err(failure::Failure::flag)?;
+    let parsed = tree.try_get_matches_from(arguments);
     parsed
         .and_then(|matches| cli::Cli::from_arg_matches(&matches))
-        .map_err(|error| failure::from_clap(&error, invocation))
+        .map_err(|error| failure::from_clap(&error, usage::Invocation::current()))
 }

@@ -3,12 +3,13 @@
 
 use crate::cli::{Cli, program_name};
 use clap::{Arg, ArgAction, Command, CommandFactory};
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 /// The command that the arguments name, and the arguments as clap takes them.
-pub(crate) struct Invocation {
+pub(crate) struct Invocation<'a> {
     /// Its definition.
-    command: Command,
+    command: Cow<'a, Command>,
     /// `image ls`; empty for the program itself.
     path: String,
     /// Everything after the program's name.
@@ -55,16 +56,29 @@ fn takes_many(argument: &Arg) -> bool {
     matches!(argument.get_action(), ArgAction::Append)
 }
 
-impl Invocation {
+/// Whether the command seems to be one that starts processes in containers. A word that only looks like it costs a
+/// millisecond.
+pub(crate) fn will_start_processes(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.skip(1).take(6).any(|word| ["run", "exec", "build"].iter().any(|name| word == *name))
+}
+
+impl Invocation<'static> {
     /// Of this process.
     pub(crate) fn current() -> Self {
-        Self::of(std::env::args_os().skip(1))
+        Self::of(Cow::Owned(tree()), std::env::args_os().skip(1))
+    }
+}
+
+impl<'a> Invocation<'a> {
+    /// Of this process, in the command tree that is there already.
+    pub(crate) fn of_process(tree: &'a Command) -> Self {
+        Self::of(Cow::Borrowed(tree), std::env::args_os().skip(1))
     }
 
     /// Follows the arguments down the command tree.
-    fn of(arguments: impl Iterator<Item = OsString>) -> Self {
+    fn of(tree: Cow<'a, Command>, arguments: impl Iterator<Item = OsString>) -> Self {
         let mut invocation =
-            Self { command: tree(), path: String::new(), arguments: Vec::new(), bad_boolean: None };
+            Self { command: tree, path: String::new(), arguments: Vec::new(), bad_boolean: None };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let Some(text) = argument.to_str().map(str::to_owned) else {
@@ -95,7 +109,7 @@ impl Invocation {
         // Flags of every command are defined at the top only.
         let global: Vec<Arg> =
             self.command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
-        self.command = sub.args(global);
+        self.command = Cow::Owned(sub.args(global));
         true
     }
 
@@ -128,7 +142,7 @@ impl Invocation {
     }
 
     /// A switch of this command in the form `--name=value`.
-    fn switch<'a>(&'a self, text: &'a str) -> Option<(&'a str, &'a str)> {
+    fn switch<'t>(&'t self, text: &'t str) -> Option<(&'t str, &'t str)> {
         let is_switch = |arg: &&Arg| matches!(arg.get_action(), ArgAction::SetTrue);
         let (name, value) = text.strip_prefix('-')?.split_once('=')?;
         if let Some(name) = name.strip_prefix('-') {
@@ -222,7 +236,7 @@ impl Invocation {
 
     /// The command's help.
     pub(crate) fn help(&mut self) -> String {
-        self.command.render_help().to_string()
+        self.command.to_mut().render_help().to_string()
     }
 }
 
@@ -239,8 +253,8 @@ fn boolean(text: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Invocation {
-        Invocation::of(line.split(' ').map(OsString::from))
+    fn of(line: &str) -> Invocation<'static> {
+        Invocation::of(Cow::Owned(tree()), line.split(' ').map(OsString::from))
     }
 
     fn rewritten(line: &str) -> String {

@@ -1,16 +1,33 @@
 //! The build cache on the store.
+use std::sync::{Mutex, PoisonError};
 use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, WorkerError};
 use strata_oci::DiffId;
 use strata_store::{Store, StoreError};
 
+/// Slot of the listings of files, which belong to no step. No stage has such a name.
+const LISTINGS: &str = "listings of files";
+
+/// So many listings are kept; a difference from older ones is explained without the names of the files.
+const MOST_LISTINGS: usize = 64;
+
 /// Keeps records in the store's database.
 pub(super) struct StoreCache<'a> {
     store: &'a Store,
+    /// What was a hit, to be noted in one transaction at the end.
+    used: Mutex<Vec<[u8; 32]>>,
 }
 
 impl<'a> StoreCache<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store }
+        Self { store, used: Mutex::default() }
+    }
+}
+
+impl Drop for StoreCache<'_> {
+    /// However the build ended, hits were hits. A note that cannot be taken (a full disk) only makes the record seem older.
+    fn drop(&mut self) {
+        let used = std::mem::take(self.used.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.store.cache().touch(&used);
     }
 }
 
@@ -24,7 +41,7 @@ impl CacheIndex for StoreCache<'_> {
         // A record that cannot be read was written by another version: as good as none.
         let record = found.and_then(|found| serde_json::from_str(&found.value).ok());
         if record.is_some() {
-            self.store.cache().touch(&[*key.as_bytes()]).map_err(failed)?;
+            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(*key.as_bytes());
         }
         Ok(record)
     }
@@ -35,10 +52,17 @@ impl CacheIndex for StoreCache<'_> {
             CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
             CacheResult::Selection(_) => Vec::new(),
         };
-        let slot = record.place.as_ref().map_or_else(String::new, |place| slot(&place.scope, &place.stage));
+        let is_listing = !record.files.is_empty();
+        let slot = match &record.place {
+            Some(place) => slot(&place.scope, &place.stage),
+            None if is_listing => LISTINGS.to_owned(),
+            None => String::new(),
+        };
         match self.store.cache().put(key.as_bytes(), &slot, &value, &layers) {
             // A base layer that another process removed meanwhile: the build goes on, uncached.
-            Err(StoreError::MissingLayer(_)) | Ok(()) => Ok(()),
+            Err(StoreError::MissingLayer(_)) => Ok(()),
+            Ok(()) if is_listing => self.store.cache().keep_newest(LISTINGS, MOST_LISTINGS).map_err(failed),
+            Ok(()) => Ok(()),
             Err(error) => Err(failed(error)),
         }
     }

@@ -87,12 +87,15 @@ impl Engine {
         let stdio = Stdio { stdin, stdout: Stream::Pipe, stderr: Stream::Pipe };
         let running = Container::start(&spec, stdio).map_err(start_failed)?;
         let started = Timestamp::now();
-        self.store().containers().set_config(&container.id, &stored.to_json())?;
-        if let Some(process) = running.identity() {
-            let process = process_id(process);
-            let state = ContainerState::Running { process, watcher, started, paused: false };
-            self.store().containers().set_state(&container.id, &state)?;
-        }
+        let config = stored.to_json();
+        let config = (config != container.config).then_some(config.as_str());
+        let state = running.identity().map(|process| ContainerState::Running {
+            process: process_id(process),
+            watcher,
+            started,
+            paused: false,
+        });
+        self.store().containers().update(&container.id, config, state.as_ref())?;
         Ok(Started { running, stored, started, published, _attached: attached })
     }
 
@@ -136,17 +139,16 @@ impl Engine {
     ) -> Result<(), EngineError> {
         // Ports first: a packet must never go to an address that has no container any more.
         let closed = started.published.take().map_or(Ok(()), Published::close);
-        let state = ContainerState::Exited {
-            code: status.exit_code(),
-            oom_killed: status.oom_killed,
-            error: String::new(),
-            started: Some(started.started),
-            finished: Timestamp::now(),
-        };
         if started.stored.remove {
-            self.store().containers().set_state(&container.id, &state)?;
-            self.store().containers().remove(&container.id, true)?;
+            self.store().containers().remove_ended(&container.id, true)?;
         } else {
+            let state = ContainerState::Exited {
+                code: status.exit_code(),
+                oom_killed: status.oom_killed,
+                error: String::new(),
+                started: Some(started.started),
+                finished: Timestamp::now(),
+            };
             self.store().containers().set_state(&container.id, &state)?;
         }
         closed.map_err(EngineError::runtime)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::{Cgroup, CgroupError};
-use crate::mount::MountedAt;
+use crate::mount::{MountedAt, mount_at};
 
 /// The hierarchies of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,14 @@ pub(super) struct Hierarchy {
 const UNUSED: &str = "cpuset";
 
 impl Layout {
-    /// Looks at the mount table of this process.
+    /// Looks at what is mounted: at the usual place, or else anywhere.
     ///
     /// # Errors
-    /// Fails when it cannot be read.
+    /// Fails when the mount table cannot be read.
     pub fn detect() -> Result<Self, CgroupError> {
+        if let Some(layout) = Self::at(Path::new("/sys/fs/cgroup")) {
+            return Ok(layout);
+        }
         let mounts = crate::mount::all_mounts().map_err(|error| CgroupError::File {
             action: "read",
             path: PathBuf::from("/proc/self/mountinfo"),
@@ -43,8 +46,7 @@ impl Layout {
         Ok(Self::from_mounts(&mounts))
     }
 
-    /// Like [`Self::detect`], but looked at once per process: nobody mounts hierarchies elsewhere while containers run,
-    /// and a long mount table takes the kernel a millisecond to print.
+    /// Like [`Self::detect`], but looked at once per process: nobody mounts hierarchies elsewhere while containers run.
     ///
     /// # Errors
     /// Fails when the mount table cannot be read.
@@ -54,6 +56,24 @@ impl Layout {
             Some(layout) => Ok(layout),
             None => Self::detect().map(|layout| LAYOUT.get_or_init(|| layout)),
         }
+    }
+
+    /// The hierarchies mounted at `place` or, for version 1, in it. `None` if there are none, or if this kernel cannot tell
+    /// without printing the whole mount table, which takes milliseconds where many layers are mounted.
+    fn at(place: &Path) -> Option<Self> {
+        let mut mounts = vec![mount_at(place)?];
+        if mounts[0].fs_type != "cgroup2" {
+            let mut names: Vec<_> =
+                fs_err::read_dir(place).ok()?.flatten().map(|entry| entry.path()).collect();
+            names.sort();
+            mounts = names.iter().filter_map(|path| mount_at(path)).collect();
+        }
+        // A version 1 hierarchy names its controllers in its options, which this kernel may not tell.
+        if mounts.iter().any(|mount| mount.fs_type == "cgroup" && mount.super_options.is_empty()) {
+            return None;
+        }
+        let layout = Self::from_mounts(&mounts);
+        (layout != Self::default()).then_some(layout)
     }
 
     fn from_mounts(mounts: &[MountedAt]) -> Self {
@@ -154,6 +174,17 @@ mod tests {
             source: fs_type.into(),
             super_options: super_options.into(),
         }
+    }
+
+    #[test]
+    fn the_usual_place_holds_what_the_table_says() {
+        let table = Layout::from_mounts(&crate::mount::all_mounts().unwrap());
+        let Some(mut found) = Layout::at(Path::new("/sys/fs/cgroup")) else {
+            eprintln!("SKIP: no hierarchies at the usual place, or a kernel without statmount");
+            return;
+        };
+        found.v1.sort_by_key(|one| table.v1.iter().position(|other| other == one));
+        assert_eq!(found, table);
     }
 
     #[test]

@@ -44,6 +44,61 @@ pub(crate) fn all_mounts() -> Result<Vec<MountedAt>, MountError> {
     Ok(text.split(|&b| b == b'\n').filter_map(parse_line).collect())
 }
 
+/// What is mounted at `path` itself, without reading the whole table, which takes the kernel some microseconds for every
+/// line. `None` if nothing is, or if this kernel (before 6.8) cannot say. The options are empty before 6.11.
+pub(crate) fn mount_at(path: &Path) -> Option<MountedAt> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let unique_id = StatxFlags::from_bits_retain(0x4000);
+    let status = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, unique_id).ok()?;
+    if status.stx_mask & unique_id.bits() == 0 {
+        return None;
+    }
+    let mut buffer = [0u8; 4096];
+    crate::sys::statmount(status.stx_mnt_id, statmount::WANTED, &mut buffer).ok()?;
+    let mount = statmount::parse(&buffer)?;
+    (mount.target == path).then_some(mount)
+}
+
+/// The kernel's `struct statmount`: numbers, of which some are offsets of strings that follow it.
+mod statmount {
+    use super::MountedAt;
+    use std::ffi::{CStr, OsString};
+    use std::os::unix::ffi::OsStringExt;
+
+    /// Root, mount point and type.
+    const NEEDED: u64 = 0x8 | 0x10 | 0x20;
+    /// Not known before Linux 6.11, and left out where there are none.
+    const WITH_OPTIONS: u64 = 0x80;
+    pub(super) const WANTED: u64 = NEEDED | WITH_OPTIONS;
+    const MASK: usize = 8;
+    const OPTIONS: usize = 4;
+    const TYPE: usize = 36;
+    const ROOT: usize = 104;
+    const POINT: usize = 108;
+    const STRINGS: usize = 512;
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<MountedAt> {
+        let mask = u64::from_ne_bytes(bytes.get(MASK..MASK + 8)?.try_into().ok()?);
+        if mask & NEEDED != NEEDED {
+            return None;
+        }
+        let string = |at: usize| {
+            let offset = u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
+            CStr::from_bytes_until_nul(bytes.get(STRINGS.checked_add(offset)?..)?).ok()
+        };
+        let path = |at| string(at).map(|text| OsString::from_vec(text.to_bytes().to_vec()).into());
+        let text = |at| string(at).map(|text| text.to_string_lossy().into_owned());
+        let fs_type = text(TYPE)?;
+        Some(MountedAt {
+            target: path(POINT)?,
+            root: path(ROOT)?,
+            source: fs_type.clone(),
+            fs_type,
+            super_options: if mask & WITH_OPTIONS == 0 { String::new() } else { text(OPTIONS)? },
+        })
+    }
+}
+
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
 fn parse_line(line: &[u8]) -> Option<MountedAt> {
     let mut fields = line.split(|&b| b == b' ').skip(3);
@@ -92,6 +147,26 @@ mod tests {
         assert_eq!((mount.fs_type.as_str(), mount.source.as_str()), ("ext3", "/dev/root"));
         assert_eq!(mount.super_options, "rw,errors=continue");
         assert_eq!(parse_line(b""), None);
+    }
+
+    #[test]
+    fn a_single_mount_is_described_as_the_table_does() {
+        let table = all_mounts().unwrap();
+        let cgroups = || table.iter().filter(|mount| mount.fs_type.starts_with("cgroup"));
+        for listed in cgroups() {
+            let Some(mount) = mount_at(&listed.target) else {
+                eprintln!("SKIP: this kernel has no statmount");
+                return;
+            };
+            assert_eq!((&mount.root, &mount.fs_type), (&listed.root, &listed.fs_type));
+            let options = |mount: &MountedAt| -> Vec<String> {
+                let all = mount.super_options.split(',').map(str::to_owned);
+                all.filter(|option| !["rw", "ro", ""].contains(&option.as_str())).collect()
+            };
+            assert_eq!(options(&mount), options(listed), "{}", listed.target.display());
+        }
+        assert_eq!(mount_at(Path::new("/proc/self")), None, "nothing is mounted there");
+        assert_eq!(mount_at(Path::new("/no/such")), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! comparisons, checks of arguments short blocks behind it.
 
 use super::numbers;
-use super::profile::{Action, action};
+use super::profile::{Action, Profile};
 use crate::capability::CapabilitySet;
 use crate::sys::SockFilter;
 
@@ -45,11 +45,12 @@ struct Interval {
 
 /// The whole filter.
 pub(super) fn program(capabilities: CapabilitySet) -> Box<[SockFilter]> {
-    let native = table(numbers::NATIVE, capabilities);
+    let profile = Profile::new(capabilities);
+    let native = table(numbers::NATIVE, &profile);
     let mut code = vec![instruction(LOAD, 0, 0, OFFSET_ARCH)];
     branch(&mut code, ARCH_NATIVE, native);
     #[cfg(target_arch = "x86_64")]
-    branch(&mut code, ARCH_COMPAT, table(numbers::COMPAT, capabilities));
+    branch(&mut code, ARCH_COMPAT, table(numbers::COMPAT, &profile));
     code.push(instruction(RETURN, 0, 0, ENOSYS));
     code.into()
 }
@@ -62,8 +63,8 @@ fn branch(code: &mut Vec<SockFilter>, value: u32, block: Vec<SockFilter>) {
 }
 
 /// Decides by number for one architecture. Every path ends in a return.
-fn table(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<SockFilter> {
-    let intervals = intervals(numbers, capabilities);
+fn table(numbers: &[(u32, &str)], profile: &Profile) -> Vec<SockFilter> {
+    let intervals = intervals(numbers, profile);
     let mut code = vec![instruction(LOAD, 0, 0, OFFSET_NUMBER)];
     code.extend(tree(&intervals));
     code
@@ -71,7 +72,7 @@ fn table(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<SockFilter
 
 /// Gaps are denied; beyond the last known number calls are unknown. The x32 range (bit 30 of the number,
 /// under the architecture of x86-64) lies there as well.
-fn intervals(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<Interval> {
+fn intervals(numbers: &[(u32, &str)], profile: &Profile) -> Vec<Interval> {
     let mut list: Vec<Interval> = Vec::new();
     let mut push = |start: u32, action: Action| {
         if list.last().is_none_or(|last| last.action != action) {
@@ -83,7 +84,7 @@ fn intervals(numbers: &[(u32, &str)], capabilities: CapabilitySet) -> Vec<Interv
         if number > next {
             push(next, Action::Deny);
         }
-        push(number, action(name, capabilities));
+        push(number, profile.action(name));
         next = number + 1;
     }
     push(next, Action::Unknown);

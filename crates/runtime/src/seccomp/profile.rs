@@ -90,20 +90,36 @@ pub(super) enum Action {
     CheckClone,
 }
 
-/// The action for the call of this name.
-pub(super) fn action(name: &str, capabilities: CapabilitySet) -> Action {
-    let listed = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
-    let granted =
-        WITH_CAPABILITY.iter().any(|(capability, names)| capabilities.contains(*capability) && listed(names));
-    match name {
-        _ if granted => Action::Allow,
-        "socket" => Action::CheckSocket,
-        "personality" => Action::CheckPersonality,
-        "clone" => Action::CheckClone,
-        // Its flags lie in memory, where a filter cannot look. EPERM would break thread creation, ENOSYS makes the C
-        // library fall back to clone.
-        "clone3" => Action::Unknown,
-        _ if listed(ALWAYS) || listed(ARCHITECTURE) => Action::Allow,
-        _ => Action::Deny,
+/// What the profile says to each call, for one set of capabilities.
+pub(super) struct Profile {
+    /// Sorted, for finding them: there are hundreds of names, and every container's start asks for all of them.
+    allowed: Vec<&'static str>,
+    /// Allowed whatever else is said of them; few.
+    granted: Vec<&'static str>,
+}
+
+impl Profile {
+    pub(super) fn new(capabilities: CapabilitySet) -> Self {
+        let mut allowed: Vec<&str> =
+            [ALWAYS, ARCHITECTURE].into_iter().flat_map(str::split_ascii_whitespace).collect();
+        allowed.sort_unstable();
+        let held = WITH_CAPABILITY.iter().filter(|(capability, _)| capabilities.contains(*capability));
+        let granted = held.flat_map(|(_, names)| names.split_ascii_whitespace()).collect();
+        Self { allowed, granted }
+    }
+
+    /// The action for the call of this name.
+    pub(super) fn action(&self, name: &str) -> Action {
+        match name {
+            _ if self.granted.contains(&name) => Action::Allow,
+            "socket" => Action::CheckSocket,
+            "personality" => Action::CheckPersonality,
+            "clone" => Action::CheckClone,
+            // Its flags lie in memory, where a filter cannot look. EPERM would break thread creation, ENOSYS makes the
+            // C library fall back to clone.
+            "clone3" => Action::Unknown,
+            _ if self.allowed.binary_search(&name).is_ok() => Action::Allow,
+            _ => Action::Deny,
+        }
     }
 }

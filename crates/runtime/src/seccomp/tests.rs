@@ -1,5 +1,5 @@
 use super::compile::{ALLOW, ARCH_NATIVE, ENOSYS, EPERM};
-use super::profile::{Action, action};
+use super::profile::{Action, Profile};
 use super::*;
 use crate::capability::Capability;
 
@@ -60,7 +60,7 @@ fn check_table(capabilities: CapabilitySet, arch: u32, table: &[(u32, &str)]) {
     for number in (0..last + 50).chain([0x3fff_ffff, 0x4000_0000, 0x4000_0001, u32::MAX]) {
         let entry = table.iter().find(|(known, _)| *known == number);
         let wanted = match entry {
-            Some((_, name)) => action(name, capabilities),
+            Some((_, name)) => Profile::new(capabilities).action(name),
             None if number > last => Action::Unknown,
             None => Action::Deny,
         };

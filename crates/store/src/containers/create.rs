@@ -25,7 +25,7 @@ pub struct NewContainer {
 }
 
 impl Containers {
-    /// Makes a container in state *created*, with its `upper`, `work` and `merged` directories.
+    /// Makes a container in state *created*, which is a use of its image, with its `upper`, `work` and `merged` directories.
     pub fn create(&self, new: NewContainer) -> Result<ContainerRecord, StoreError> {
         let name = new.name.as_deref().map(|name| name.strip_prefix('/').unwrap_or(name));
         if let Some(name) = name.filter(|name| !is_valid_name(name)) {
@@ -64,6 +64,9 @@ fn record(tx: &Transaction, id: &str, name: &str, new: &NewContainer) -> Result<
         state
     ])?;
     record_layers(tx, "container_layers", &id, &new.layers)?;
+    if let Some(image) = &new.image {
+        crate::images::touch(tx, image)?;
+    }
     for volume in &new.volumes {
         if !tx.prepare_cached("SELECT 1 FROM volumes WHERE name = ?1")?.exists([volume])? {
             return Err(StoreError::NoSuchVolume(volume.clone()));

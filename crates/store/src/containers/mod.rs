@@ -116,19 +116,41 @@ impl Containers {
         })
     }
 
-    /// Replaces the engine's JSON.
-    pub fn set_config(&self, id: &str, config: &str) -> Result<(), StoreError> {
+    /// Replaces the engine's JSON, and records a new state, both where given.
+    pub fn update(
+        &self,
+        id: &str,
+        config: Option<&str>,
+        state: Option<&ContainerState>,
+    ) -> Result<(), StoreError> {
+        if config.is_none() && state.is_none() {
+            return Ok(());
+        }
         self.core.db.write(|tx| {
-            let changed = tx
-                .prepare_cached("UPDATE containers SET config = ?2 WHERE id = ?1")?
-                .execute(params![id, config])?;
-            if changed == 0 { Err(StoreError::NoSuchContainer(id.to_owned())) } else { Ok(()) }
+            if let Some(config) = config {
+                let changed = tx
+                    .prepare_cached("UPDATE containers SET config = ?2 WHERE id = ?1")?
+                    .execute(params![id, config])?;
+                if changed == 0 {
+                    return Err(StoreError::NoSuchContainer(id.to_owned()));
+                }
+            }
+            state.map_or(Ok(()), |state| state::set(tx, id, state))
         })
     }
 
     /// Removes a container that does not run, with its directory; with `anonymous_volumes` also the anonymous
     /// volumes that no other container names. Whoever forces removal stops the container first.
     pub fn remove(&self, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
+        self.remove_where(id, anonymous_volumes, false)
+    }
+
+    /// As [`Self::remove`], for whoever has just seen the container's process end and need not record how.
+    pub fn remove_ended(&self, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
+        self.remove_where(id, anonymous_volumes, true)
+    }
+
+    fn remove_where(&self, id: &str, anonymous_volumes: bool, ended: bool) -> Result<(), StoreError> {
         // Only volumes' data must not go before their records are off the disk: after a power cut, a container's record
         // whose directory is gone is dropped by the sweep. The volumes of a container never change.
         let has_volumes = || -> Result<bool, StoreError> {
@@ -138,16 +160,22 @@ impl Containers {
             })
         };
         if anonymous_volumes && has_volumes()? {
-            self.core.db.write_durably(|tx| self.forget(tx, id, true))?;
+            self.core.db.write_durably(|tx| self.forget(tx, id, true, ended))?;
         } else {
-            self.core.db.write(|tx| self.forget(tx, id, anonymous_volumes))?;
+            self.core.db.write(|tx| self.forget(tx, id, anonymous_volumes, ended))?;
         }
         bury(&self.core).map(drop)
     }
 
-    fn forget(&self, tx: &Transaction, id: &str, anonymous_volumes: bool) -> Result<(), StoreError> {
+    fn forget(
+        &self,
+        tx: &Transaction,
+        id: &str,
+        anonymous_volumes: bool,
+        ended: bool,
+    ) -> Result<(), StoreError> {
         let container = self.load(tx, id)?;
-        if container.state.is_alive() {
+        if container.state.is_alive() && !ended {
             return Err(StoreError::ContainerRunning(container.name));
         }
         tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])?;

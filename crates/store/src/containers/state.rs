@@ -71,7 +71,7 @@ impl Containers {
     }
 }
 
-fn set(tx: &Transaction, id: &str, state: &ContainerState) -> Result<(), StoreError> {
+pub(super) fn set(tx: &Transaction, id: &str, state: &ContainerState) -> Result<(), StoreError> {
     let changed = tx
         .prepare_cached("UPDATE containers SET state = ?2, alive = ?3 WHERE id = ?1")?
         .execute(params![id, to_column(state), state.is_alive()])?;

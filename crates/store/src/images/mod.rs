@@ -143,15 +143,13 @@ impl Images {
     pub fn contains(&self, id: &ImageId) -> Result<bool, StoreError> {
         self.core.db.read(|tx| exists(tx, id))
     }
+}
 
-    /// Notes that an image was used, for "unused for" filters.
-    pub fn touch(&self, id: &ImageId) -> Result<(), StoreError> {
-        self.core.db.write(|tx| {
-            tx.prepare_cached("UPDATE images SET last_used = ?2 WHERE id = ?1")?
-                .execute(params![Bytes32::from(id), now()])?;
-            Ok(())
-        })
-    }
+/// Notes that an image was used, for "unused for" filters.
+pub(crate) fn touch(tx: &Transaction, id: &ImageId) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE images SET last_used = ?2 WHERE id = ?1")?
+        .execute(params![Bytes32::from(id), now()])?;
+    Ok(())
 }
 
 pub(crate) fn exists(tx: &Transaction, id: &ImageId) -> Result<bool, StoreError> {

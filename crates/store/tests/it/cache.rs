@@ -71,3 +71,42 @@ fn stat_caches_have_one_path_per_context_and_can_be_pruned() {
     assert_eq!(store.contexts().prune(Timestamp::now() + jiff::SignedDuration::from_secs(5)).unwrap(), 100);
     assert!(!path.exists());
 }
+
+#[test]
+fn long_values_come_back_and_take_less_room() {
+    let store = TestStore::new();
+    let cache = store.cache();
+    let long: String = (0..20_000).map(|n| format!("{{\"path\":\"src/file{n}\",\"mode\":420}}")).collect();
+    cache.put(&[1; 32], "long", &long, &[]).unwrap();
+    assert!(cache.get(&[1; 32]).unwrap().unwrap().value == long);
+    assert!(cache.nearest("long", 1).unwrap()[0].value == long);
+    let on_disk = |name: &str| fs_err::metadata(store.root().join(name)).map_or(0, |file| file.len());
+    assert!(on_disk("strata.db") + on_disk("strata.db-wal") < long.len() as u64);
+}
+
+#[test]
+fn records_of_other_places_are_found_by_what_follows_the_first_line() {
+    let store = TestStore::new();
+    let cache = store.cache();
+    for (key, slot) in
+        [(1, "one\nstage-0"), (2, "two\nstage-0"), (3, "two\nstage-1"), (4, ""), (5, "stage-00")]
+    {
+        cache.put(&[key; 32], slot, "{}", &[]).unwrap();
+    }
+    let found = cache.nearest_elsewhere("stage-0", 9).unwrap();
+    let keys: Vec<u8> = found.iter().map(|record| record.key[0]).collect();
+    assert_eq!(keys, [2, 1]);
+}
+
+#[test]
+fn only_the_newest_records_of_a_slot_are_kept() {
+    let store = TestStore::new();
+    let cache = store.cache();
+    for key in 1..=5_u8 {
+        cache.put(&[key; 32], "listings", "{}", &[]).unwrap();
+        cache.keep_newest("listings", 2).unwrap();
+    }
+    cache.put(&[9; 32], "other", "{}", &[]).unwrap();
+    let left: Vec<u8> = cache.list().unwrap().iter().map(|usage| usage.record.key[0]).collect();
+    assert_eq!(left, [4, 5, 9]);
+}

@@ -39,7 +39,7 @@ fn create_look_up_rename_remove() {
         "failed creations leave nothing"
     );
     containers.rename(&one.id, "site").unwrap();
-    containers.set_config(&one.id, "{}").unwrap();
+    containers.update(&one.id, Some("{}"), None).unwrap();
     assert_eq!(containers.lookup("site").unwrap().config, "{}");
     containers.remove(&one.id, false).unwrap();
     assert!(matches!(containers.lookup("site"), Err(StoreError::NoSuchContainer(_))));
