@@ -14,6 +14,7 @@ pub mod image;
 mod network;
 mod open;
 pub mod run;
+pub mod serve;
 pub mod system;
 mod unpack;
 pub mod volume;

@@ -140,6 +140,9 @@ enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(commands::volume::Volume),
+    /// Serve a directory as a registry
+    #[command(subcommand)]
+    Registry(commands::registry::Registry),
     /// Manage strata itself
     #[command(subcommand)]
     System(SystemCommand),
@@ -248,6 +251,7 @@ impl Cli {
             Command::Container(command) => command.run(global),
             Command::Builder(command) => command.run(global),
             Command::Volume(command) => command.run(global),
+            Command::Registry(command) => command.run(),
             Command::System(command) => command.run(global),
         }
     }

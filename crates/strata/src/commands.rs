@@ -19,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod ps;
+pub(crate) mod registry;
 pub(crate) mod reset;
 pub(crate) mod rm;
 pub(crate) mod rmi;

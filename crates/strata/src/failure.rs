@@ -138,6 +138,10 @@ pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> 
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             Failure::flag(format!("{}{}", invocation.unknown_flag(&flag), near(ContextKind::SuggestedArg)))
         }
+        // As Docker's parser says it.
+        ErrorKind::MissingRequiredArgument if flag.starts_with('-') => {
+            Failure::usage(format!("required flag(s) {long:?} not set"))
+        }
         ErrorKind::UnknownArgument => Failure::usage(invocation.too_many()),
         ErrorKind::InvalidValue
             if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) =>

@@ -107,8 +107,10 @@ impl<'a> Invocation<'a> {
         let Some(sub) = self.command.find_subcommand(name).cloned() else { return false };
         self.path = format!("{} {name}", self.path).trim_start().to_owned();
         // Flags of every command are defined at the top only.
+        // One that means something else here (`registry serve --root`) hides them.
+        let hidden = |arg: &Arg| sub.get_arguments().any(|own| own.get_id() == arg.get_id());
         let global: Vec<Arg> =
-            self.command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+            self.command.get_arguments().filter(|arg| arg.is_global_set() && !hidden(arg)).cloned().collect();
         self.command = Cow::Owned(sub.args(global));
         true
     }

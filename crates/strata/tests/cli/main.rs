@@ -8,6 +8,7 @@ mod containers;
 mod images;
 mod interop;
 mod questions;
+mod registry;
 mod terminal;
 mod usage;
 mod volumes;
