@@ -1,5 +1,5 @@
 //! Why a build failed, in BuildKit's sentences.
-use crate::{ExecError, WorkerError};
+use crate::{Entitlement, ExecError, WorkerError};
 use std::fmt;
 use strata_dockerfile::{Span, go_quote};
 use strata_oci::ReferenceError;
@@ -100,6 +100,14 @@ pub enum BuildErrorKind {
     /// An instruction whose meaning is wrong, found when its stage is lowered. The sentence is BuildKit's.
     #[error("{0}")]
     Instruction(String),
+    /// A RUN asks for what the user has not allowed.
+    #[error("{0} is not allowed: give the build `--allow {0}` if you trust this Dockerfile")]
+    NotAllowed(Entitlement),
+    /// `COPY --from=$name`
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
+    )]
+    VariableInFrom,
     /// The build was told to stop.
     #[error("build canceled")]
     Cancelled,

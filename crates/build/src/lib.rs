@@ -41,5 +41,5 @@ pub use lower::{ChangeError, apply_changes};
 pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
 };
-pub use options::{BuildOptions, NamedContext, NoCache};
+pub use options::{BuildOptions, Entitlement, NamedContext, NoCache, UnknownEntitlement};
 pub use worker::{Base, CommittedLayer, Detail, ExecError, Layer, Origin, Selected, Worker, WorkerError};

@@ -85,6 +85,7 @@ impl<'a> Names<'a> {
                     current: self.stage_name(current),
                 }),
             },
+            None if name.contains('$') => Err(BuildErrorKind::VariableInFrom),
             None => image(name),
         }
     }

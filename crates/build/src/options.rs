@@ -1,6 +1,8 @@
 //! What the user asked for besides the Dockerfile.
 use crate::{Input, Network};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use strata_dockerfile::Ignore;
 use strata_oci::{Platform, Reference};
 
@@ -24,6 +26,8 @@ pub struct BuildOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--network`: for RUNs that do not say.
     pub network: Network,
+    /// `--allow`: what a RUN may ask for beyond the sandbox.
+    pub allow: BTreeSet<Entitlement>,
     /// What else decides the result of every RUN and is known only to whoever runs it: ulimits, names (not addresses)
     /// of `--add-host`. Enters their keys by these names.
     pub run_inputs: Vec<Input>,
@@ -46,6 +50,7 @@ impl Default for BuildOptions {
             no_cache: NoCache::default(),
             contexts: BTreeMap::new(),
             network: Network::default(),
+            allow: BTreeSet::new(),
             run_inputs: Vec::new(),
             ignore: None,
             jobs: 4,
@@ -65,6 +70,42 @@ pub enum NoCache {
     /// Those of these stages, by name, in any case.
     Stages(Vec<String>),
 }
+
+/// Something that only the user can allow a Dockerfile, which a stranger may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `RUN --network=host`
+    NetworkHost,
+    /// `RUN --security=insecure`
+    SecurityInsecure,
+}
+
+impl Entitlement {
+    const ALL: [Self; 2] = [Self::NetworkHost, Self::SecurityInsecure];
+}
+
+impl fmt::Display for Entitlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetworkHost => "network.host",
+            Self::SecurityInsecure => "security.insecure",
+        })
+    }
+}
+
+impl FromStr for Entitlement {
+    type Err = UnknownEntitlement;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEntitlement> {
+        let found = Self::ALL.into_iter().find(|known| known.to_string() == text);
+        found.ok_or_else(|| UnknownEntitlement(text.to_owned()))
+    }
+}
+
+/// A text that is no [`Entitlement`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown entitlement {0:?}: use network.host or security.insecure")]
+pub struct UnknownEntitlement(pub String);
 
 /// A context given with `--build-context`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,8 +21,8 @@ pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
 pub use secrets::{Secret, SecretSource};
 pub use strata_build::{
-    BuildOptions, Cause, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason, StepId,
-    StepInfo, Stream,
+    BuildOptions, Cause, Entitlement, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason,
+    StepId, StepInfo, Stream,
 };
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};

@@ -3,6 +3,7 @@ use crate::EngineError;
 use crate::run::stored::Stored;
 use std::path::{Path, PathBuf};
 use strata_oci::DiffId;
+use strata_runtime::cgroup::Layout;
 use strata_runtime::mount;
 use strata_store::{GcOptions, Store, StoreOptions};
 
@@ -35,15 +36,18 @@ impl Engine {
             run_dir: options.run_dir.clone(),
             layer_mode: options.layer_mode,
             access: options.access,
+            ended: discard_groups,
         })?;
         let engine = Self { options, store };
-        engine.remove_reaped()?;
+        engine.tidy_reaped()?;
         Ok(engine)
     }
 
-    /// `--rm` holds, too, for a container whose supervisor was killed: the opening that notices its end removes it.
-    fn remove_reaped(&self) -> Result<(), EngineError> {
+    /// What a supervisor that was killed could not do any more does the opening that notices the container's end: its
+    /// groups go, and with `--rm` the container.
+    fn tidy_reaped(&self) -> Result<(), EngineError> {
         for id in &self.store.swept().containers {
+            discard_groups(id);
             let container = self.store.containers().lookup(id)?;
             if Stored::parse(&container).is_ok_and(|stored| stored.remove) {
                 self.store.containers().remove(id, true)?;
@@ -114,6 +118,16 @@ impl Engine {
         let report = self.store.gc(&GcOptions { include_cache, unmount: &unmount })?;
         Ok(report.bytes)
     }
+}
+
+/// Removes the cgroups of a container or of a build step, which is named after its staging directory. `false`: a process
+/// in them has not ended yet.
+pub(crate) fn discard_groups(id: &str) -> bool {
+    // An ordinary user has none.
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    Layout::of_host().is_ok_and(|layout| strata_runtime::cgroup::discard(layout, id))
 }
 
 /// What the kernel lets only root do, refused before anything is made for it.

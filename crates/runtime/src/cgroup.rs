@@ -242,20 +242,18 @@ impl Cgroup {
     }
 }
 
-/// Removes groups that killed engines left behind: those without processes whose ID `is_in_use` does not know. For the
-/// sweep at the engine's start.
-pub fn sweep(layout: &Layout, is_in_use: impl Fn(&str) -> bool) {
-    let roots = layout.v1.iter().map(|hierarchy| &hierarchy.mount_point).chain(&layout.v2);
-    for parent in roots.flat_map(|root| ["strata", "strata-privileged"].map(|name| root.join(name))) {
-        let Ok(entries) = fs_err::read_dir(parent) else { continue };
-        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            if !is_in_use(&entry.file_name().to_string_lossy()) {
-                remove_children(&entry.path());
-                // Busy: somebody lives there after all.
-                let _ = rustix::fs::rmdir(entry.path());
-            }
-        }
-    }
+/// Ends and removes what a killed engine left of group `id`. `false`: a process of it has not ended yet.
+pub fn discard(layout: &Layout, id: &str) -> bool {
+    ["strata", "strata-privileged"].into_iter().all(|parent| {
+        let left = |root: &Path| Some(root.join(parent).join(id)).filter(|path| path.is_dir());
+        let v1 = layout
+            .v1
+            .iter()
+            .filter_map(|hierarchy| Some((hierarchy.controllers.clone(), left(&hierarchy.mount_point)?)));
+        let group = Cgroup::from_parts(v1.collect(), layout.v2.as_deref().and_then(left));
+        group.kill_all();
+        group.remove().is_ok()
+    })
 }
 
 /// runc's newer mapping: 1024 shares are weight 100.

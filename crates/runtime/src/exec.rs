@@ -156,6 +156,7 @@ fn steps(
     cgroup: &Cgroup,
 ) -> Result<Vec<crate::container::plan::Step>, StartError> {
     let mut list = StepList::default();
+    list.add(Op::OrdinaryScheduling, "leave the real-time scheduling policy");
     for tasks in cgroup.open_tasks()? {
         list.add(Op::Write { file: tasks, data: Box::from(&b"0"[..]) }, "join the container's cgroup");
     }

@@ -44,7 +44,9 @@ pub enum MountError {
         magic: u64,
     },
     /// overlayfs takes at most 500 lower directories.
-    #[error("{count} layers: overlayfs stacks at most 500")]
+    #[error(
+        "{count} layers: overlayfs stacks at most 500; join instructions, or make one layer of them with `build -o` and `import`"
+    )]
     TooManyLayers {
         /// How many were asked for.
         count: usize,

@@ -146,6 +146,23 @@ pub(crate) fn close_range_on_exec(first: u32) -> Result<()> {
     Ok(())
 }
 
+/// Gives the calling thread the ordinary policy if it has a real-time one. By system calls: musl's functions only fail.
+pub(crate) fn schedule_ordinarily() -> Result<()> {
+    // SAFETY: 0 is the calling thread; only the policy is returned.
+    let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) })? as i32;
+    let real_time = [libc::SCHED_FIFO, libc::SCHED_RR];
+    if !real_time.contains(&(policy & !libc::SCHED_RESET_ON_FORK)) {
+        return Ok(());
+    }
+    // The kernel's struct sched_param: one int, the priority, 0 for the ordinary policy.
+    let priority = 0i32;
+    // SAFETY: the pointer is to a live sched_param, which the kernel only reads.
+    check(unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, std::ptr::from_ref(&priority))
+    })?;
+    Ok(())
+}
+
 /// Marks the interface `lo` of the current network namespace up.
 pub(crate) fn loopback_up() -> Result<()> {
     // SAFETY: plain socket(2).

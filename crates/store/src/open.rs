@@ -25,6 +25,10 @@ pub struct StoreOptions {
     pub layer_mode: Option<LayerMode>,
     /// How much to tidy up.
     pub access: Access,
+    /// Called by the sweep with the name of each staging directory of a dead process before it goes: what its owner
+    /// had outside the store is to be removed. `false`: something of it still lives, and the directory stays for the
+    /// next sweep.
+    pub ended: fn(&str) -> bool,
 }
 
 /// What the caller is going to do.
@@ -70,7 +74,7 @@ impl Store {
         let db = open_database(&root)?;
         root.create_run()?;
         let core = Arc::new(Core { trash: Trash::new(&root), root, db });
-        let swept = sweep(&core, options.access)?;
+        let swept = sweep(&core, options.access, options.ended)?;
         let parts = Parts::new(&core, options.layer_mode);
         Ok(Self { core, parts, swept })
     }

@@ -28,7 +28,7 @@ pub struct SweepReport {
     pub containers: Vec<String>,
 }
 
-pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreError> {
+pub(crate) fn sweep(core: &Core, access: Access, ended: fn(&str) -> bool) -> Result<SweepReport, StoreError> {
     let Core { root, db, trash } = core;
     if access == Access::Look {
         // To look must be possible on a full disk; what cannot be recorded now is recorded by the next full opening.
@@ -49,9 +49,11 @@ pub(crate) fn sweep(core: &Core, access: Access) -> Result<SweepReport, StoreErr
     }
     // Last: if this sweep is killed, too, they tell the next one to look for orphans.
     for (path, _lock) in &dead {
-        trash.discard(path)?;
+        if path.file_name().and_then(|name| name.to_str()).is_none_or(ended) {
+            trash.discard(path)?;
+            report.staging += 1;
+        }
     }
-    report.staging = dead.len();
     if first {
         drop_lost_containers(root, db)?;
         fs::write(boot_file(root), boot_id())?;

@@ -2,7 +2,8 @@
 use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{
-    BuildError, BuildErrorKind, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing, StepId, path,
+    BuildError, BuildErrorKind, Entitlement, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing,
+    StepId, path,
 };
 use strata_dockerfile::{
     CommandLine, Heredoc, Mount as Written, MountKind as WrittenKind, Run, Sharing as WrittenSharing, Span,
@@ -47,7 +48,7 @@ impl Lowering<'_, '_> {
             cwd: if cwd.is_empty() { "/".to_owned() } else { cwd.clone() },
             user: self.draft.config.user.clone(),
             network: self.network(run.network.as_ref(), site)?,
-            security: security(run.security.as_ref(), site)?,
+            security: self.security(run.security.as_ref(), site)?,
             mounts: mounts.mounts,
             secret_env: mounts.secret_env,
             proxy: self.shared.proxy.clone(),
@@ -120,11 +121,31 @@ impl Lowering<'_, '_> {
             None => Ok(self.shared.options.network),
             Some((_, "default")) => Ok(Network::Default),
             Some((_, "none")) => Ok(Network::None),
-            Some((_, "host")) => Ok(Network::Host),
+            Some((word, "host")) => {
+                self.allowed(Entitlement::NetworkHost, word, site).map(|()| Network::Host)
+            }
             Some((word, other)) => {
                 Err(site.word(word.span, says(format!("invalid network mode: {other:?}"))))
             }
         }
+    }
+
+    fn security(&self, word: Option<&Word>, site: Site) -> Result<Security, BuildError> {
+        match word.map(|word| (word, word.text.as_str())) {
+            None | Some((_, "sandbox")) => Ok(Security::Sandbox),
+            Some((word, "insecure")) => {
+                self.allowed(Entitlement::SecurityInsecure, word, site).map(|()| Security::Insecure)
+            }
+            Some((word, other)) => {
+                Err(site.word(word.span, says(format!("security {other:?} is not valid"))))
+            }
+        }
+    }
+
+    /// A Dockerfile cannot give itself what reaches beyond the sandbox (CVE-2024-23653).
+    fn allowed(&self, what: Entitlement, word: &Word, site: Site) -> Result<(), BuildError> {
+        let allowed = self.shared.options.allow.contains(&what);
+        if allowed { Ok(()) } else { Err(site.word(word.span, BuildErrorKind::NotAllowed(what))) }
     }
 
     fn mount(&self, word: &Word, mounts: &mut Mounts, site: Site) -> Result<(), BuildError> {
@@ -242,14 +263,6 @@ fn secret(written: &Written, mounts: &mut Mounts, cwd: &str) {
             gid: written.gid.unwrap_or(0),
         },
     });
-}
-
-fn security(word: Option<&Word>, site: Site) -> Result<Security, BuildError> {
-    match word.map(|word| (word, word.text.as_str())) {
-        None | Some((_, "sandbox")) => Ok(Security::Sandbox),
-        Some((_, "insecure")) => Ok(Security::Insecure),
-        Some((word, other)) => Err(site.word(word.span, says(format!("security {other:?} is not valid")))),
-    }
 }
 
 /// Whether the line is `<<EOF` and nothing else: then the body is the script itself.

@@ -360,7 +360,6 @@ fn network_security_and_mounts_enter_the_key_of_run_but_not_what_a_cache_is_call
         ("--mount=type=cache,target=/c,ro", 1),
         ("--mount=type=tmpfs,target=/c", 1),
         ("--mount=type=cache,target=/c --network=none", 1),
-        ("--mount=type=cache,target=/c --security=insecure", 1),
         ("--mount=type=cache,target=/c --mount=type=secret,id=s", 1),
     ] {
         let mut world = World::default();

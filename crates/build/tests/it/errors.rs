@@ -114,6 +114,21 @@ fn instructions() {
         "unexpected key 'colour' in 'colour=red'",
         &["type=cache,target=/x,colour=red"],
     );
+    check(
+        "FROM conform-base:1\nRUN --security=insecure true\n",
+        "security.insecure is not allowed: give the build `--allow security.insecure` if you trust this Dockerfile",
+        &["insecure"],
+    );
+    check(
+        "FROM conform-base:1\nRUN --network=host true\n",
+        "network.host is not allowed: give the build `--allow network.host` if you trust this Dockerfile",
+        &["host"],
+    );
+    check(
+        "FROM conform-base:1\nCOPY --from=$x /a /b\n",
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround",
+        &["$x"],
+    );
     check("FROM conform-base:1\nRUN --mount=target=/ true\n", "invalid mount target \"/\"", &["target=/"]);
     check(
         "FROM conform-base:1\nENV b=1\nENV a=${b:=x}\n",

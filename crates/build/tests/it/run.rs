@@ -1,6 +1,8 @@
 //! RUN: its forms, mounts and environment (`spec/build.md` 1.6, 3).
 use crate::fake::World;
-use strata_build::{BuildOptions, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing};
+use strata_build::{
+    BuildOptions, Entitlement, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing,
+};
 
 fn run_with(dockerfile: &str, options: &BuildOptions) -> ExecOp {
     let mut world = World::default();
@@ -69,8 +71,12 @@ fn proxies_are_given_apart_and_in_both_spellings() {
 
 #[test]
 fn network_and_security() {
-    let op = run("RUN --network=none --security=insecure x");
+    let allow = [Entitlement::SecurityInsecure, Entitlement::NetworkHost].into();
+    let allowed = BuildOptions { allow, ..BuildOptions::default() };
+    let op = run_with("FROM conform-base:1\nRUN --network=none --security=insecure x\n", &allowed);
     assert_eq!((op.network, op.security), (Network::None, Security::Insecure));
+    let op = run_with("FROM conform-base:1\nRUN --network=host x\n", &allowed);
+    assert_eq!((op.network, op.security), (Network::Host, Security::Sandbox));
     let options = BuildOptions { network: Network::Host, ..BuildOptions::default() };
     assert_eq!(run_with("FROM conform-base:1\nRUN x\n", &options).network, Network::Host);
     assert_eq!(

@@ -4,9 +4,11 @@ use super::worker::{EngineWorker, diff_ids};
 use crate::network::{Attached, NameFiles, extra_hosts};
 use crate::{Engine, EngineError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::Permissions;
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -47,7 +49,8 @@ impl EngineWorker<'_> {
         let (upper, work) = (directory("upper")?, directory("work")?);
         let extra = if op.mounts.is_empty() { PathBuf::new() } else { directory("mounts")? };
         // overlayfs shows the upper directory's own mode as that of the root.
-        set_mode(&upper, 0o755).map_err(failed)?;
+        fs_err::set_permissions(&upper, Permissions::from_mode(0o755))
+            .map_err(|error| failed(error.into()))?;
         let attached = match op.network {
             BuildNetwork::Default => Some(self.engine().attach_to_bridge().map_err(failed)?),
             BuildNetwork::None | BuildNetwork::Host => None,
@@ -243,12 +246,8 @@ fn hosts(extra: &[(String, IpAddr)]) -> String {
     text
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
-}
-
-fn failed(error: EngineError) -> ExecError {
+/// An error of the engine in the solver's words.
+pub(super) fn failed(error: EngineError) -> ExecError {
     ExecError::Worker(super::cache::failed(error))
 }
 

@@ -1,5 +1,5 @@
 //! `RUN --mount`: binds, caches, tmpfs, secrets (`spec/build.md`, section 3).
-use super::exec::{SecretFiles, StepMounts};
+use super::exec::{SecretFiles, StepMounts, failed};
 use super::layer::LayerHandle;
 use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
@@ -11,10 +11,6 @@ use strata_build::{ExecError, ExecOp, Mount as BuildMount, MountKind, Origin, Sh
 use strata_layer::copy::{self, SelectOptions};
 use strata_oci::Digest;
 use strata_runtime::spec::Mount;
-
-fn failed(error: EngineError) -> ExecError {
-    ExecError::Worker(super::cache::failed(error))
-}
 
 fn io_failed(error: std::io::Error) -> ExecError {
     failed(error.into())

@@ -4,7 +4,6 @@ use crate::{Engine, EngineError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use strata_runtime::cgroup::{Layout, sweep};
 use strata_runtime::process::ProcessIdentity;
 use strata_runtime::signal::Signal;
 use strata_store::{ContainerRecord, ContainerState, ProcessId};
@@ -73,10 +72,8 @@ impl Engine {
             Err(strata_store::StoreError::NoSuchContainer(_)) => {}
             other => other?,
         }
-        // A supervisor that was killed could not remove the groups. Only this container's: other stores have theirs.
-        if let Ok(layout) = Layout::detect() {
-            sweep(&layout, |id| id != container.id);
-        }
+        // A supervisor that was killed could not remove the groups.
+        crate::open::discard_groups(&container.id);
         self.collect_garbage(false)?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Builds that are cancelled or killed.
 use crate::world::{World, options, request, text};
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,11 +39,14 @@ fn a_killed_build_takes_its_steps_along_and_the_next_command_sweeps() {
     let context = context.dockerfile_path.unwrap().parent().unwrap().to_owned();
     let mut build = build_in_a_process(&world.root(), &context);
     wait_for("the step", || is_running("8765"));
+    let staged = names(&world.root().join("ingest"));
+    assert!(!groups(&staged).is_empty(), "the step has no cgroup");
     build.kill().unwrap();
     build.wait().unwrap();
     wait_for("the step's end", || !is_running("8765"));
     drop(world.engine());
     world.assert_nothing_left();
+    assert_eq!(groups(&staged), Vec::<PathBuf>::new());
     world.assert_sound();
 }
 
@@ -67,6 +71,18 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn names(directory: &Path) -> Vec<OsString> {
+    fs_err::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+/// cgroups of these names, in every hierarchy.
+fn groups(names: &[OsString]) -> Vec<PathBuf> {
+    let hierarchies = fs_err::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+    let parents = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|path| path.join("strata"));
+    let all = parents.flat_map(|parent| names.iter().map(move |name| parent.join(name)));
+    all.filter(|path| path.exists()).collect()
 }
 
 /// Whether a `sleep` for so many seconds runs, zombies left out.

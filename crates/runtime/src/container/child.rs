@@ -59,6 +59,7 @@ impl Plan {
     fn step(&self, op: &Op, state: &State) -> Result<()> {
         match op {
             Op::Write { file, data } => write_all(file.as_fd(), data),
+            Op::OrdinaryScheduling => sys::schedule_ordinarily(),
             Op::UnshareCgroup => sys::unshare(libc::CLONE_NEWCGROUP),
             Op::SetNs { fd, flags } => sys::setns(fd.as_fd(), *flags),
             Op::NewSession => rustix::process::setsid().map(drop),
@@ -306,10 +307,12 @@ fn set_groups(groups: &[u32]) -> Result<()> {
     rustix::thread::set_thread_groups(list)
 }
 
-/// A directory outside the root can be reached only through a leaked descriptor; the raw getcwd shows it
-/// (CVE-2024-21626).
+/// Magic links (`/proc/self/fd/7`) lead to files that the engine still has open, so none is followed; should a directory
+/// outside the root be reached all the same, the raw getcwd shows it (CVE-2024-21626).
 fn working_directory(path: &CStr) -> Result<()> {
-    rustix::process::chdir(path)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    rustix::process::fchdir(&directory)?;
     let mut buffer = [0u8; 4096];
     let length = sys::getcwd(&mut buffer)?;
     if length == 0 || buffer[0] != b'/' {

@@ -48,6 +48,15 @@ pub enum StartError {
         /// Why.
         source: Errno,
     },
+    /// The working directory leads through a descriptor of a process, or in circles.
+    #[error(
+        "cannot enter the working directory {}: it is not a directory of the container's file system, but a link to an open file or to itself",
+        path.display()
+    )]
+    WorkingDirectoryOutside {
+        /// In the container.
+        path: PathBuf,
+    },
     /// The root file system cannot be mounted.
     #[error(transparent)]
     Rootfs(#[from] MountError),
@@ -102,7 +111,9 @@ impl StartError {
         match self {
             Self::NotInPath(_) | Self::NotFound(_) => 127,
             Self::WorkingDirectory { source: Errno::NOENT, .. } => 127,
-            Self::NotExecutable { .. } | Self::WorkingDirectory { .. } => 126,
+            Self::NotExecutable { .. }
+            | Self::WorkingDirectory { .. }
+            | Self::WorkingDirectoryOutside { .. } => 126,
             _ => 125,
         }
     }
@@ -116,7 +127,11 @@ impl StartError {
         match &step.op {
             Op::Exec(_) => Self::from_exec(program, source),
             Op::WorkingDirectory { path, .. } => {
-                Self::WorkingDirectory { path: std::ffi::OsStr::new(&*path.to_string_lossy()).into(), source }
+                let path = std::ffi::OsStr::new(&*path.to_string_lossy()).into();
+                match source {
+                    Errno::LOOP | Errno::XDEV => Self::WorkingDirectoryOutside { path },
+                    source => Self::WorkingDirectory { path, source },
+                }
             }
             Op::OpenProc | Op::MountFs(_) | Op::Attach { no_links: true, .. }
                 if matches!(source, Errno::LOOP | Errno::NOTDIR | Errno::XDEV) =>

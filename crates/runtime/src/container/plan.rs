@@ -16,6 +16,9 @@ pub(crate) struct Step {
 
 /// One thing the child does. Paths are relative to the container's root, without a leading `/`.
 pub(crate) enum Op {
+    /// Leave the real-time policy of whoever started the engine: a container has none, as with Docker, and version 1
+    /// groups of the cpu controller take no real-time task.
+    OrdinaryScheduling,
     /// Write bytes to an open file: `0` to a cgroup's `tasks`.
     Write { file: OwnedFd, data: Box<[u8]> },
     /// Leave the engine's cgroup namespace, now that the process is in its own cgroup.

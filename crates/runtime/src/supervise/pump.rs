@@ -134,7 +134,7 @@ impl<'a> Pump<'a> {
                     }
                     Watch::Signal => self.signal(running),
                     Watch::Source(index) => self.read_output(index)?,
-                    Watch::Client(index) => self.write_client(index, ready),
+                    Watch::Client(index) => self.write_client(index, ready)?,
                     Watch::Typed => {
                         if self.read_typed() {
                             return Ok(Outcome::Detached);
@@ -273,9 +273,9 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn write_client(&mut self, index: usize, ready: PollFlags) {
+    fn write_client(&mut self, index: usize, ready: PollFlags) -> Result<(), SuperviseError> {
         let output = &mut self.outputs[index];
-        let Some(client) = &output.client else { return };
+        let Some(client) = &output.client else { return Ok(()) };
         let mut gone = !ready.contains(PollFlags::OUT);
         if !gone {
             let bytes = output.waiting.front(writable_at_once(client));
@@ -285,11 +285,17 @@ impl<'a> Pump<'a> {
                 Err(_) => gone = true,
             }
         }
-        if gone {
-            // Nobody reads any more; the container goes on, as with `docker run | head`.
-            output.client = None;
-            output.waiting = Queue::default();
+        if !gone {
+            return Ok(());
         }
+        output.client = None;
+        output.waiting = Queue::default();
+        if self.terminal.is_some() {
+            return Ok(());
+        }
+        // Nobody reads any more. The program learns it as it would without a container in between, so that
+        // `run IMAGE yes | head` ends; one that does not care goes on.
+        self.end_output(index)
     }
 
     /// Returns whether the detach keys were typed.

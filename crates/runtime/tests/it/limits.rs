@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use strata_runtime::cgroup::{Cgroup, Layout, sweep};
+use strata_runtime::cgroup::{Cgroup, Layout, discard};
 use strata_runtime::container::{Container, Stdio};
 use strata_runtime::signal::Signal;
 use strata_runtime::spec::{ContainerSpec, Limits};
@@ -78,22 +78,18 @@ fn killing_the_first_process_ends_all_of_them() {
 }
 
 #[test]
-fn a_sweep_removes_what_nobody_uses() {
+fn what_a_killed_engine_left_is_ended_and_removed() {
     let Some(world) = World::new() else { return };
     let layout = Layout::detect().unwrap();
-    let name = |text: &str| format!("sweep-{}-{text}", std::process::id());
-    for text in ["left", "known"] {
-        Cgroup::create(&layout, &name(text), &Limits::default(), false).unwrap();
-    }
+    let name = |text: &str| format!("left-{}-{text}", std::process::id());
+    Cgroup::create(&layout, &name("empty"), &Limits::default(), false).unwrap();
+    Cgroup::create(&layout, &name("privileged"), &Limits::default(), true).unwrap();
     let spec = ContainerSpec { id: name("busy"), ..world.command(&["sleep", "20"]) };
     let running = Container::start(&spec, Stdio::null()).unwrap();
-    // Other tests run beside this one.
-    sweep(&layout, |id| !id.starts_with("sweep-") || id == name("known"));
-    assert!(groups_named(&name("left")).is_empty());
-    assert!(!groups_named(&name("known")).is_empty());
-    assert!(!groups_named(&name("busy")).is_empty());
-    running.kill(Signal::KILL).unwrap();
-    finish(running);
-    sweep(&layout, |id| !id.starts_with("sweep-"));
-    assert!(groups_named(&name("known")).is_empty());
+    // A zombie is no member any more, so that nobody need wait for it first.
+    for text in ["empty", "privileged", "busy", "never"] {
+        assert!(discard(&layout, &name(text)), "{text}");
+        assert!(groups_named(&name(text)).is_empty(), "{text}");
+    }
+    assert_eq!(finish(running).code(), 137);
 }

@@ -140,7 +140,8 @@ fn many_layers_stack_in_order_and_too_many_are_refused() {
     overlay.lower = layers;
     assert_eq!(run(&spec).ok(), "139\n140\n");
     overlay_of(&mut spec).lower = vec![PathBuf::from("/"); 501];
-    assert_eq!(refused(&spec).to_string(), "501 layers: overlayfs stacks at most 500");
+    let told = refused(&spec).to_string();
+    assert!(told.starts_with("501 layers: overlayfs stacks at most 500; "), "{told}");
 }
 
 fn overlay_of(spec: &mut ContainerSpec) -> &mut Overlay {

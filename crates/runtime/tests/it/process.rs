@@ -126,14 +126,38 @@ fn a_working_directory_that_is_a_file_or_a_leaked_descriptor() {
     let error = refused(&file);
     assert_eq!(error.exit_code(), 126, "{error}");
     let host = fs_err::File::open("/").unwrap();
-    for number in 3..30 {
-        let spec = ContainerSpec { cwd: format!("/proc/self/fd/{number}").into(), ..world.command(&["ls"]) };
-        if let Ok(running) = Container::start(&spec, Stdio::piped(false)) {
-            let done = finish(running);
-            assert!(!done.out.contains("work"), "{number}: {done:?}");
-        }
+    std::os::unix::fs::symlink("/proc/self/fd/7", world.lower().join("seven")).unwrap();
+    let descriptors = (0..30).map(|number| format!("/proc/self/fd/{number}"));
+    for path in descriptors.chain(["/proc/self/cwd", "/proc/self/root/etc", "/seven"].map(str::to_owned)) {
+        let spec = ContainerSpec { cwd: path.clone().into(), ..world.command(&["true"]) };
+        let error = refused(&spec);
+        assert!(matches!(error.exit_code(), 126 | 127), "{path}: {error}");
+        assert!(error.to_string().contains(&path), "{path}: {error}");
     }
     drop(host);
+}
+
+/// Nobody's scheduling policy but the container's own: version 1 groups take no real-time task, and Docker's containers
+/// have none.
+#[test]
+fn a_real_time_caller_starts_ordinary_containers() {
+    let Some(world) = World::new() else { return };
+    if std::env::var_os("STRATA_REAL_TIME").is_some() {
+        let spec = world.shell("grep -q '^policy.* [12]$' /proc/self/sched && exit 9; exit 0");
+        assert_eq!(run(&spec).code(), 0);
+        return;
+    }
+    let test = std::env::current_exe().unwrap();
+    let done = std::process::Command::new("chrt")
+        .args(["-f", "1"])
+        .arg(test)
+        .args(["--exact", "process::a_real_time_caller_starts_ordinary_containers"])
+        .env("STRATA_REAL_TIME", "1")
+        .output();
+    match done {
+        Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
+        Err(error) => eprintln!("SKIP a_real_time_caller_starts_ordinary_containers: chrt: {error}"),
+    }
 }
 
 #[test]

@@ -42,17 +42,23 @@ fn input_reaches_the_program_and_its_end_too() {
     assert_eq!(with_client(&world.command(&["true"]), &big), (0, String::new()));
 }
 
+/// As in a pipeline without a container: who writes on gets SIGPIPE, who does not care goes on.
 #[test]
-fn a_client_that_hangs_up_does_not_stop_the_container() {
+fn a_client_that_hangs_up_is_noticed_by_who_writes() {
     let Some(world) = World::new() else { return };
-    let mut running =
-        Container::start(&world.shell("seq 1 100000; echo done >/dev/shm/x; exit 4"), Stdio::piped(false))
-            .unwrap();
-    let (shown, stdout) = pipe().unwrap();
-    drop(shown);
-    let client = Client { stdin: None, stdout: Some(stdout), stderr: None };
-    let outcome = supervise(&mut running, Options { client: Some(client), ..Options::default() }).unwrap();
-    assert!(matches!(outcome, Outcome::Exited(status) if status.exit_code() == 4));
+    let scripts = [("seq 1 100000 2>/dev/null; exit 4", 4), ("busybox yes 2>/dev/null || exit 5", 5)];
+    for (script, code) in scripts {
+        let mut running = Container::start(&world.shell(script), Stdio::piped(false)).unwrap();
+        let (shown, stdout) = pipe().unwrap();
+        drop(shown);
+        let client = Client { stdin: None, stdout: Some(stdout), stderr: None };
+        let options = Options { client: Some(client), ..Options::default() };
+        let outcome = supervise(&mut running, options).unwrap();
+        assert!(
+            matches!(outcome, Outcome::Exited(status) if status.exit_code() == code),
+            "{script}: {outcome:?}"
+        );
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(crate) fn options(directory: &Path) -> StoreOptions {
         run_dir: directory.join("run"),
         layer_mode: Some(LayerMode::Tree),
         access: Access::Full,
+        ended: |_| true,
     }
 }
 

@@ -72,6 +72,9 @@ pub(crate) struct Build {
     /// A further context: NAME=DIRECTORY or NAME=docker-image://IMAGE
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
+    /// Let RUN steps ask for more than the sandbox: network.host or security.insecure
+    #[arg(long, value_name = "ENTITLEMENT")]
+    allow: Vec<String>,
     /// Add a line to /etc/hosts of RUN steps
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<String>,

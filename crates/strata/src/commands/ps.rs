@@ -4,6 +4,7 @@ use super::arguments::filter;
 use crate::cli::{Global, emit};
 use crate::failure::Outcome;
 use crate::render::list::{Columns, Row};
+use crate::render::template::quote;
 use crate::render::units;
 use clap::Args;
 use jiff::Timestamp;
@@ -106,7 +107,7 @@ pub(super) fn row(
         })
         .unwrap_or_else(|| "0B".to_owned());
     [
-        ("Command", quoted(&command)),
+        ("Command", quote(&command)),
         ("CreatedAt", units::go_time(container.created)),
         ("ID", id.to_owned()),
         ("Image", container.image.clone()),
@@ -147,20 +148,4 @@ fn status(state: &ContainerState, now: Timestamp) -> String {
         ContainerState::Running { started, .. } => format!("Up {}", since(*started)),
         ContainerState::Exited { code, finished, .. } => format!("Exited ({code}) {} ago", since(*finished)),
     }
-}
-
-/// Go's %q, near enough for a command line.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }

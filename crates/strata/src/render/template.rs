@@ -8,6 +8,7 @@ mod parse;
 mod value;
 
 use serde_json::Value;
+pub(crate) use value::quote;
 
 /// How data is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -242,3 +242,21 @@ fn the_helper_of_a_quiet_container_is_small() {
     assert_eq!(world.ok(&["inspect", "-f", "{{.State.ExitCode}}", "hh"]), "7\n");
     world.ok(&["rm", "hh"]);
 }
+
+/// The whole of `system df -v`: an image with two names, one that shares a layer, containers, volumes in use and not,
+/// and a build cache of which a part is shared.
+#[test]
+fn what_takes_how_much() {
+    let Some(world) = World::with_shell("what_takes_how_much") else { return };
+    world.file("ctx/Dockerfile", b"FROM box:1\nCOPY big /big\nRUN echo 123 > /small\n");
+    world.file("ctx/big", &[7; 5000]);
+    world.ok(&["build", "-q", "--network", "none", "-t", "app:1", "-t", "other:2", "ctx"]);
+    world.file("ctx/big", &[8; 6000]);
+    world.ok(&["build", "-q", "--network", "none", "-t", "app:2", "ctx"]);
+    world.ok(&["rmi", "app:2"]);
+    let script = "head -c 1000 /dev/zero > /mine; head -c 300 /dev/zero > /v/data; exit 3";
+    let run = ["run", "--name", "kept", "--network", "none", "-v", "used:/v", "app:1", "sh", "-c", script];
+    assert_eq!(world.output(&run).status.code(), Some(3));
+    world.ok(&["volume", "create", "spare"]);
+    insta::assert_snapshot!(world.transcript(&["system df", "system df -v"]));
+}

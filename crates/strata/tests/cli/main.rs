@@ -5,10 +5,17 @@
 mod archives;
 mod build;
 mod containers;
+mod contexts;
+mod escapes;
 mod images;
 mod interop;
+mod many_layers;
+mod modes;
+mod ports;
 mod questions;
 mod registry;
+mod signals;
+mod syntax;
 mod terminal;
 mod usage;
 mod volumes;

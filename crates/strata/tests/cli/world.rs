@@ -12,6 +12,8 @@ const HOURS_LATER: u64 = 5;
 pub(crate) struct World {
     directory: tempfile::TempDir,
     now: String,
+    /// Forced layer mode.
+    layers: Option<&'static str>,
 }
 
 impl World {
@@ -20,7 +22,14 @@ impl World {
             tempfile::Builder::new().prefix("strata-cli-").tempdir_in("/var/tmp").expect("a directory");
         let now =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-        Self { directory, now: (now + HOURS_LATER * 3600).to_string() }
+        Self { directory, now: (now + HOURS_LATER * 3600).to_string(), layers: None }
+    }
+
+    /// Empty, with layers shown as `STRATA_LAYERS` has it.
+    pub(crate) fn in_mode(mode: &'static str) -> Self {
+        let mut world = Self::new();
+        world.layers = Some(mode);
+        world
     }
 
     /// With the image `base:1`: one layer of a few small files, nothing that could run.
@@ -43,11 +52,30 @@ impl World {
 
     /// With `box:1`, which has a shell; `None`, with the reason on standard error, where containers cannot run.
     pub(crate) fn with_shell(test: &str) -> Option<Self> {
-        let busybox = runnable().map_err(|why| eprintln!("{test}: skipped: {why}")).ok()?;
         let world = Self::new();
-        world.file("box.tar", &shell_root(&busybox));
-        world.ok(&["import", "-m", "box", "-c", "CMD [\"sh\"]", "box.tar", "box:1"]);
-        Some(world)
+        world.import_shell(test).then_some(world)
+    }
+
+    /// Makes `box:1`, which has a shell; false, with the reason on standard error, where containers cannot run.
+    pub(crate) fn import_shell(&self, test: &str) -> bool {
+        match runnable() {
+            Ok(busybox) => {
+                self.file("box.tar", &shell_root(&busybox, &[]));
+                self.ok(&["import", "-m", "box", "-c", "CMD [\"sh\"]", "box.tar", "box:1"]);
+                true
+            }
+            Err(why) => {
+                eprintln!("SKIP {test}: {why}");
+                false
+            }
+        }
+    }
+
+    /// Makes `NAME` like `box:1`, with these symbolic links in it. After [`Self::import_shell`].
+    pub(crate) fn import_with_links(&self, name: &str, links: &[(&str, &str)]) {
+        let busybox = runnable().expect("containers run");
+        self.file("links.tar", &shell_root(&busybox, links));
+        self.ok(&["import", "-c", "CMD [\"sh\"]", "links.tar", name]);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -71,6 +99,9 @@ impl World {
             .env("TZ", "UTC")
             .env_remove("BUILDKIT_PROGRESS")
             .stdin(Stdio::null());
+        if let Some(mode) = self.layers {
+            command.env("STRATA_LAYERS", mode);
+        }
         command
     }
 
@@ -210,9 +241,10 @@ fn small_root() -> Vec<u8> {
     archive(&entries).into_inner().expect("memory")
 }
 
-fn shell_root(busybox: &Path) -> Vec<u8> {
+/// `links` replace what is usually there.
+fn shell_root(busybox: &Path, links: &[(&str, &str)]) -> Vec<u8> {
     let program = fs_err::read(busybox).expect("busybox");
-    let entries: [(&str, u32, &[u8]); 7] = [
+    let entries: Vec<(&str, u32, &[u8])> = vec![
         ("etc/", 0o755, b""),
         ("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n"),
         ("etc/group", 0o644, b"root:x:0:\nbob:x:1000:\n"),
@@ -221,15 +253,19 @@ fn shell_root(busybox: &Path) -> Vec<u8> {
         ("tmp/", 0o1777, b""),
         ("bin/busybox", 0o755, &program),
     ];
+    let linked =
+        |path: &str| links.iter().any(|(link, _)| path == *link || path.starts_with(&format!("{link}/")));
+    let entries: Vec<_> = entries.into_iter().filter(|(path, ..)| !linked(path)).collect();
     let mut builder = archive(&entries);
-    let applets =
-        "cat df echo env false head hostname id ls mkdir mount ps pwd rm sh sleep stty touch tr true tty wc";
-    for applet in applets.split(' ') {
+    let applets = "cat df echo env false grep head hostname id ls mkdir mknod mount nc ps pwd rm sh sleep stty touch \
+                   tr true tty unshare wc wget";
+    let applets = applets.split_whitespace().map(|applet| (format!("bin/{applet}"), "busybox"));
+    for (path, target) in applets.chain(links.iter().map(|(path, target)| ((*path).to_owned(), *target))) {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_mode(0o777);
         header.set_size(0);
-        builder.append_link(&mut header, format!("bin/{applet}"), "busybox").expect("memory");
+        builder.append_link(&mut header, path, target).expect("memory");
     }
     builder.into_inner().expect("memory")
 }

@@ -6,12 +6,12 @@ use crate::cli::Global;
 use crate::commands::arguments::label;
 use crate::commands::run::{bytes, host, ulimit};
 use crate::failure::Failure;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use strata_engine::build::{
-    BuildOptions, BuildRequest, ContextSource, NamedContext, Network, NoCache, Secret, SecretSource,
-    TarContext,
+    BuildOptions, BuildRequest, ContextSource, Entitlement, NamedContext, Network, NoCache, Secret,
+    SecretSource, TarContext,
 };
 use strata_oci::{Platform, Reference};
 
@@ -86,6 +86,7 @@ impl Build {
                         )));
                     }
                 },
+                allow: self.allowed()?,
                 jobs: match mode {
                     // Classic output tells one step after the other.
                     Mode::Classic => 1,
@@ -108,6 +109,17 @@ impl Build {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Request { request, dockerfile })
+    }
+
+    /// Who builds with the host's network has allowed it.
+    fn allowed(&self) -> Result<BTreeSet<Entitlement>, Failure> {
+        let given = self.allow.iter().flat_map(|text| text.split(','));
+        let parsed = given.map(|text| text.parse::<Entitlement>());
+        let mut allowed: BTreeSet<_> = parsed.collect::<Result<_, _>>().map_err(Failure::flag)?;
+        if self.network == "host" {
+            allowed.insert(Entitlement::NetworkHost);
+        }
+        Ok(allowed)
     }
 
     /// Standard input is a tar with everything, or a Dockerfile alone.

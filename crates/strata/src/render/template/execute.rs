@@ -335,7 +335,7 @@ fn left_out(fields: &serde_json::Map<String, Value>, name: &str) -> bool {
             "ExposedPorts" | "Healthcheck" | "Shell" | "StopSignal" | "StopTimeout" | "Volumes" | "Labels"
         );
     }
-    name == "Health" && fields.contains_key("Running")
+    name == "Health" && fields.contains_key("Running") || name == "Layers" && value::is_root_fs(fields)
 }
 
 /// Go prints a nil list as `[]` and a nil map as `map[]`; JSON has null for both. Docker's names tell.

@@ -10,6 +10,9 @@ pub(super) fn print(value: &Value) -> String {
         Value::Number(number) => print_number(number),
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(print).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) if is_root_fs(fields) && fields.len() == 1 => {
+            format!("{{{} []}}", fields.values().map(print).collect::<String>())
+        }
         Value::Object(fields) if is_struct(fields) => {
             format!("{{{}}}", fields.values().map(print).collect::<Vec<_>>().join(" "))
         }
@@ -31,9 +34,14 @@ fn entry(key: &str, value: &Value) -> String {
     print(value)
 }
 
-/// Docker's types have structs where JSON has objects; the two that people print whole are told by their keys.
+/// Docker's types have structs where JSON has objects; those that people print whole are told by their keys.
 fn is_struct(fields: &serde_json::Map<String, Value>) -> bool {
-    fields.contains_key("Layers") && fields.contains_key("Type") || fields.contains_key("LastTagTime")
+    is_root_fs(fields) || fields.contains_key("LastTagTime")
+}
+
+/// `.RootFS`: its JSON leaves the layers out when there are none.
+pub(super) fn is_root_fs(fields: &serde_json::Map<String, Value>) -> bool {
+    fields.contains_key("Type") && (fields.contains_key("Layers") || fields.len() == 1)
 }
 
 fn print_number(number: &Number) -> String {
@@ -73,7 +81,7 @@ pub(super) fn truth(value: &Value) -> bool {
 }
 
 /// Go's `%q`.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
