@@ -3,7 +3,7 @@
 use crate::lower::{LoweredStage, Op, Step};
 use crate::{
     BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Network, Security,
-    Selection,
+    Selection, path,
 };
 use strata_oci::Digest;
 
@@ -153,6 +153,7 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
     inputs.extend(op.env.iter().map(|(name, value)| input(&format!("{ENV}{name}"), value)));
     inputs.push(input("working directory", &op.cwd));
     inputs.push(input("user", &op.user));
+    inputs.extend((!op.hostname.is_empty()).then(|| input("hostname", &op.hostname)));
     // Written out, so that renaming a variant cannot move a key.
     let network = match op.network {
         Network::Default => "default",
@@ -188,7 +189,11 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
 fn copy(op: &CopyOp, files: Option<Digest>, inputs: &mut Vec<Input>) {
     for source in &op.sources {
         inputs.push(match source {
-            CopySource::Path(path) => input("source", path),
+            // Which directory it came from does not reach the layer, unless --parents keeps it.
+            CopySource::Path(path) if op.parents => input("source", path),
+            CopySource::Path(path) => {
+                input("source", path::base_name(&path::join("/", path)).unwrap_or_default())
+            }
             CopySource::Inline { name, content } => {
                 input(&format!("source <<{name}"), Digest::of(content).to_string())
             }

@@ -70,6 +70,11 @@ impl<'a> Names<'a> {
 
     /// `--from` of stage `current`; a mount's may not be a number.
     pub(crate) fn source(&self, name: &str, current: usize, index: bool) -> Result<Meaning, BuildErrorKind> {
+        if index && name.contains('$') {
+            let sentence = "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+                            from global scope as a workaround";
+            return Err(BuildErrorKind::Instruction(sentence.to_owned()));
+        }
         if name.eq_ignore_ascii_case(SCRATCH) {
             return Ok(Meaning::Scratch);
         }

@@ -96,6 +96,8 @@ pub struct ExecOp {
     pub cwd: String,
     /// `USER`; empty: root.
     pub user: String,
+    /// `BUILDKIT_SANDBOX_HOSTNAME`; empty: the worker's own choice.
+    pub hostname: String,
     /// `--network`.
     pub network: Network,
     /// `--security`.
@@ -159,6 +161,8 @@ pub enum MountKind {
         sharing: Sharing,
         /// First content: index into the inputs, and a path within.
         seed: Option<(usize, String)>,
+        /// Path within a cache that has no seed: what of it is mounted. `/` is all.
+        path: String,
         /// Mode of a new one.
         mode: u32,
         /// Owner of a new one.

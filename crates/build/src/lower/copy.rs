@@ -2,12 +2,13 @@
 use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, StepId, path};
-use strata_dockerfile::{Add, Copy, CopySource as Written, Word, expand_heredoc};
+use strata_dockerfile::{Add, Copy, CopySource as Written, Word, chmod, expand_heredoc};
 
 /// The parts that COPY and ADD have in common.
 struct Common<'a> {
     instruction: &'static str,
-    sources: &'a [Written],
+    /// Paths first, then heredocs: that is the order in which BuildKit copies, whatever stands where in the line.
+    sources: Vec<&'a Written>,
     destination: &'a Word,
     chown: Option<&'a Word>,
     chmod: Option<&'a Word>,
@@ -27,19 +28,10 @@ struct Remote {
 
 impl Lowering<'_, '_> {
     pub(super) fn copy_step(&mut self, copy: &Copy, id: StepId, site: Site) -> Result<(), BuildError> {
-        if let Some(from) = copy.from.as_ref().filter(|from| from.text.contains('$')) {
-            return Err(site.word(
-                from.span,
-                says(
-                    "variable expansion is not supported for --from, define a new stage with FROM using ARG \
-                     from global scope as a workaround",
-                ),
-            ));
-        }
         let input = self.input(copy.from.as_ref().map(|from| from.text.as_str()), true, site)?;
         let common = Common {
             instruction: "COPY",
-            sources: &copy.sources,
+            sources: ordered(&copy.sources),
             destination: &copy.destination,
             chown: copy.chown.as_ref(),
             chmod: copy.chmod.as_ref(),
@@ -54,13 +46,13 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn add_step(&mut self, add: &Add, id: StepId, site: Site) -> Result<(), BuildError> {
-        let checksum = add.checksum.as_ref().map(|word| self.expand(word, site)).transpose()?;
+        let checksum = self.flag(add.checksum.as_ref(), site)?;
         if checksum.is_some() && add.sources.len() > 1 {
             return Err(site.says("checksum can't be specified for multiple sources"));
         }
         let common = Common {
             instruction: "ADD",
-            sources: &add.sources,
+            sources: ordered(&add.sources),
             destination: &add.destination,
             chown: add.chown.as_ref(),
             chmod: add.chmod.as_ref(),
@@ -77,7 +69,7 @@ impl Lowering<'_, '_> {
     }
 
     fn file_step(&mut self, id: StepId, site: Site, common: &Common<'_>, op: CopyOp, input: InputRef) {
-        let words = common.sources.iter().zip(&op.sources).filter_map(|pair| match pair {
+        let words = common.sources.iter().copied().zip(&op.sources).filter_map(|pair| match pair {
             (Written::Path(word), CopySource::Path(path)) => Some((path.clone(), word.span)),
             _ => None,
         });
@@ -99,14 +91,14 @@ impl Lowering<'_, '_> {
         site: Site,
     ) -> Result<CopyOp, BuildError> {
         let mut sources = Vec::new();
-        for source in common.sources {
+        for source in &common.sources {
             sources.push(self.source(source, remote, site)?);
         }
         let written = self.expand(common.destination, site)?;
-        let chown = common.chown.map(|word| self.expand(word, site)).transpose()?;
-        let chmod = common.chmod.map(|word| self.expand(word, site)).transpose()?;
+        let chown = self.flag(common.chown, site)?;
+        let chmod = self.flag(common.chmod, site)?;
         if let (Some(mode), Some(word)) = (&chmod, common.chmod) {
-            check_mode(mode).map_err(|kind| site.word(word.span, kind))?;
+            chmod::check(mode).map_err(|error| site.word(word.span, says(error.to_string())))?;
         }
         self.draft.row(history(common, &sources, &written, chown.as_deref(), chmod.as_deref()), false);
         let is_remote =
@@ -130,14 +122,21 @@ impl Lowering<'_, '_> {
         Ok(CopyOp {
             sources,
             destination,
+            // BuildKit copies without linking when there is a mode to set.
+            link: common.link && chmod.is_none(),
             chown,
             chmod,
-            link: common.link,
             parents: common.parents,
             exclude: common.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack,
             epoch: self.shared.epoch,
         })
+    }
+
+    /// A flag's value; one that expands to nothing is as good as none.
+    fn flag(&self, word: Option<&Word>, site: Site) -> Result<Option<String>, BuildError> {
+        let value = word.map(|word| self.expand(word, site)).transpose()?;
+        Ok(value.filter(|value| !value.is_empty()))
     }
 
     fn source(
@@ -175,12 +174,15 @@ impl Lowering<'_, '_> {
             Some(Remote { checksum, .. }) if is_http => {
                 Ok(CopySource::Http { url: text, checksum: checksum.clone() })
             }
-            Some(Remote { checksum: Some(_), .. }) => {
-                refuse("checksum can't be specified for non-HTTP(S) & non-Git sources")
-            }
+            Some(Remote { checksum: Some(_), .. }) => refuse("checksum requires HTTP(S) or Git sources"),
             _ => Ok(CopySource::Path(text)),
         }
     }
+}
+
+fn ordered(sources: &[Written]) -> Vec<&Written> {
+    let (heredocs, paths): (Vec<_>, Vec<_>) = sources.iter().partition(|source| source.heredoc().is_some());
+    [paths, heredocs].concat()
 }
 
 /// `COPY [--parents] [--chown=..] [--chmod=..] src... dest # buildkit`: expanded, other flags left out (5.2).
@@ -205,17 +207,11 @@ fn history(
     if let Some(chmod) = chmod {
         word(format!("--chmod={chmod}"));
     }
-    // Heredocs stand behind the paths, whatever their order in the instruction.
     for source in sources {
         match source {
             CopySource::Path(text) => word(text.clone()),
             CopySource::Http { url, .. } | CopySource::Git { url, .. } => word(url.clone()),
-            CopySource::Inline { .. } => {}
-        }
-    }
-    for source in sources {
-        if let CopySource::Inline { name, .. } = source {
-            word(format!("<<{name}"));
+            CopySource::Inline { name, .. } => word(format!("<<{name}")),
         }
     }
     word(destination.to_owned());
@@ -235,46 +231,9 @@ fn is_git(source: &str) -> bool {
     is_http(source) && address.ends_with(".git")
 }
 
-/// Octal up to 07777, or `chmod`'s symbolic clauses.
-fn check_mode(mode: &str) -> Result<(), BuildErrorKind> {
-    let octal = !mode.is_empty()
-        && mode.bytes().all(|b| matches!(b, b'0'..=b'7'))
-        && u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o7777);
-    if octal || mode.split(',').all(is_clause) {
-        return Ok(());
-    }
-    Err(says(format!("invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777")))
-}
-
-/// `u=rwX`, `go-w`, `+x`, `g=u`, `u+r-w`.
-fn is_clause(clause: &str) -> bool {
-    let actions = clause.trim_start_matches(['u', 'g', 'o', 'a']);
-    actions.starts_with(['+', '-', '='])
-        && actions.split(['+', '-', '=']).skip(1).all(|what| {
-            matches!(what, "u" | "g" | "o")
-                || what.bytes().all(|b| matches!(b, b'r' | b'w' | b'x' | b'X' | b's' | b't'))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn modes() {
-        for good in ["0", "755", "07777", "u=rwX,go=rX", "+x", "g=u", "a+X", "go-w", "u+r-w"] {
-            assert!(check_mode(good).is_ok(), "{good}");
-        }
-        for bad in ["", "64a", "10000", "8", "u", "u=q", "u=rw,", "x+u"] {
-            let sentence = check_mode(bad).expect_err(bad).to_string();
-            assert_eq!(
-                sentence,
-                format!(
-                    "invalid chmod parameter: '{bad}'. it should be octal string and between 0 and 07777"
-                )
-            );
-        }
-    }
 
     #[test]
     fn repositories_are_told_from_files() {

@@ -1,9 +1,11 @@
 //! What metadata instructions do to the config and the history: two pure functions of one value.
-use super::{Draft, port, says, signal};
-use crate::BuildError;
+use super::{Draft, says};
 use crate::error::Site;
+use crate::scope::Env;
+use crate::{BuildError, BuildErrorKind};
 use serde_json::json;
-use strata_dockerfile::{Command, CommandLine, Healthcheck, Word, duration, go_quote};
+use strata_dockerfile::ports::{self, PortError};
+use strata_dockerfile::{Command, CommandLine, Healthcheck, Word, duration, go_quote, signal};
 use strata_oci::{Healthcheck as Check, RuntimeConfig};
 
 /// A metadata instruction with its words expanded.
@@ -42,7 +44,7 @@ impl Effect {
             Command::Cmd(line) => Self::Cmd(argv(line, draft)),
             Command::Entrypoint(line) => Self::Entrypoint { argv: argv(line, draft), keep_cmd: cmd_given },
             Command::Shell(shell) => Self::Shell(shell.clone()),
-            Command::Expose(words) => Self::Expose(port::expand(words, &draft.env, escape, site)?),
+            Command::Expose(words) => Self::Expose(exposed(words, &draft.env, escape, site)?),
             Command::Volume(words) => {
                 let paths = words.iter().map(expand).collect::<Result<Vec<_>, _>>()?;
                 if paths.iter().any(String::is_empty) {
@@ -53,9 +55,7 @@ impl Effect {
             Command::User(word) => Self::User(expand(word)?),
             Command::StopSignal(word) => {
                 let name = expand(word)?;
-                if !signal::is_signal(&name) {
-                    return Err(site.word(word.span, says(format!("invalid signal: {name}"))));
-                }
+                signal::parse(&name).map_err(|error| site.word(word.span, says(error.to_string())))?;
                 Self::StopSignal(name)
             }
             Command::Healthcheck(check) => Self::Healthcheck(healthcheck(check)),
@@ -114,6 +114,23 @@ impl Effect {
             Self::Onbuild(_) => return None,
         })
     }
+}
+
+/// The ports of all words, in their order; one that is named twice stands there twice, as in BuildKit's history.
+fn exposed(words: &[Word], env: &Env, escape: char, site: Site) -> Result<Vec<String>, BuildError> {
+    let mut all = Vec::new();
+    for word in words {
+        let lookup = |name: &str| env.get(name).map(str::to_owned);
+        let found = ports::expose(std::slice::from_ref(word), escape, &lookup).map_err(|error| {
+            let kind = match error {
+                PortError::Expand(error) => BuildErrorKind::Expand(error),
+                error => says(error.to_string()),
+            };
+            site.word(word.span, kind)
+        })?;
+        all.extend(found);
+    }
+    Ok(all)
 }
 
 /// Replaces a variable in place, or appends it.

@@ -2,9 +2,7 @@
 mod change;
 mod copy;
 mod effect;
-mod port;
 mod run;
-mod signal;
 
 use crate::error::Site;
 use crate::names::{Meaning, Names};
@@ -23,6 +21,8 @@ use strata_oci::{History, RuntimeConfig};
 /// What every image gets that names none.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const COMMENT: &str = "buildkit.dockerfile.v0";
+/// Arguments that are for the builder alone: declared or not, RUN and expansion never see them.
+const SBOM_ARGUMENTS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
 /// All reachable stages, lowered.
 #[derive(Debug)]
@@ -321,7 +321,9 @@ impl<'a, 'p> Lowering<'a, 'p> {
             row.push(' ');
             row.push_str(name);
             if let Some(value) = &value {
-                self.draft.env.set(name, value);
+                if !SBOM_ARGUMENTS.contains(&name.as_str()) {
+                    self.draft.env.set(name, value);
+                }
                 row.push('=');
                 row.push_str(value);
             }
@@ -332,18 +334,16 @@ impl<'a, 'p> Lowering<'a, 'p> {
         Ok(())
     }
 
-    fn workdir(&mut self, path: &str, id: StepId, site: Site) {
-        let written = path;
-        let path = path::join(&self.draft.config.working_dir, written);
-        self.draft.config.working_dir.clone_from(&path);
-        let is_root = path == "/";
-        // BuildKit's row shows an absolute path as it was written, however unclean.
-        let shown = if written.starts_with('/') { written } else { &path };
+    fn workdir(&mut self, written: &str, id: StepId, site: Site) {
+        let config = &mut self.draft.config;
+        config.working_dir = path::working_directory(&config.working_dir, written);
+        let (shown, owner) = (config.working_dir.clone(), config.user.clone());
+        let is_root = shown == "/";
         self.draft.row(format!("WORKDIR {shown}"), is_root);
         if is_root {
             return;
         }
-        let owner = self.draft.config.user.clone();
+        let path = path::join("/", &shown);
         let op = Op::File(FileOp::Workdir { path, owner, epoch: self.shared.epoch });
         // Unlike the others, WORKDIR is taken from the cache even with --no-cache (spec/build.md section 9).
         self.steps.push(Step {

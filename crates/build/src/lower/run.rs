@@ -45,8 +45,9 @@ impl Lowering<'_, '_> {
         let op = ExecOp {
             argv,
             env: env.pairs().to_vec(),
-            cwd: if cwd.is_empty() { "/".to_owned() } else { cwd.clone() },
+            cwd: path::join("/", cwd),
             user: self.draft.config.user.clone(),
+            hostname: self.build_arg("BUILDKIT_SANDBOX_HOSTNAME").unwrap_or_default().to_owned(),
             network: self.network(run.network.as_ref(), site)?,
             security: self.security(run.security.as_ref(), site)?,
             mounts: mounts.mounts,
@@ -198,7 +199,11 @@ impl Lowering<'_, '_> {
         };
         Ok(match written.kind {
             WrittenKind::Cache => MountKind::Cache {
-                id: written.id.clone().unwrap_or_else(|| target.to_owned()),
+                id: self.cache_id(written.id.as_deref().unwrap_or(target)),
+                path: match written.from {
+                    Some(_) => "/".to_owned(),
+                    None => source.clone(),
+                },
                 sharing: match written.sharing {
                     None | Some(WrittenSharing::Shared) => Sharing::Shared,
                     Some(WrittenSharing::Private) => Sharing::Private,
@@ -219,6 +224,18 @@ impl Lowering<'_, '_> {
                 MountKind::Bind { input: input(mounts)?, source }
             }
         })
+    }
+
+    /// The cache's name, apart from those of other namespaces.
+    fn cache_id(&self, id: &str) -> String {
+        match self.build_arg("BUILDKIT_CACHE_MOUNT_NS") {
+            Some(namespace) if !namespace.is_empty() => format!("{namespace}/{id}"),
+            _ => id.to_owned(),
+        }
+    }
+
+    fn build_arg(&self, name: &str) -> Option<&str> {
+        self.shared.options.build_args.get(name).map(String::as_str)
     }
 
     fn ssh(&self, written: &Written, mounts: &mut Mounts) {
@@ -251,7 +268,10 @@ fn secret(written: &Written, mounts: &mut Mounts, cwd: &str) {
             return;
         }
     }
-    let target = target.map_or_else(|| format!("/run/secrets/{id}"), |target| path::join(cwd, target));
+    let target = match target {
+        Some(target) => path::join(cwd, target),
+        None => format!("/run/secrets/{}", path::base_name(&id).unwrap_or_default()),
+    };
     mounts.mounts.push(Mount {
         target,
         read_only: true,

@@ -104,7 +104,7 @@ fn env_reaches_copy_only_through_its_words() {
 
 #[test]
 fn copy_flags_enter_its_key() {
-    for flags in ["--chown=1", "--chmod=755", "--exclude=zz", "--parents"] {
+    for flags in ["--chown=1", "--chmod=755", "--exclude=zz", "--parents", "--link"] {
         let mut world = World::with(&[("a", "1")]);
         let second = format!("FROM conform-base:1\nCOPY {flags} a /a\n");
         assert_eq!(then(&mut world, "FROM conform-base:1\nCOPY a /a\n", &second).len(), 1, "{flags}");
@@ -373,7 +373,7 @@ fn files_that_change_while_they_are_copied_leave_no_record() {
     let mut world = World::with(&[("a", "1")]);
     world.then = Some([("a".to_owned(), file("changing"))].into());
     let dockerfile =
-        "FROM conform-base:1 AS s\nCOPY a /a\nRUN put /b 1\nFROM conform-base:1\nCOPY --from=s /a /a\n";
+        "FROM conform-base:1 AS s\nCOPY a /a\nRUN put /b 1\nFROM conform-base:1\nCOPY --from=s /a /z\n";
     let outcome = world.build(dockerfile);
     assert_eq!(outcome.built().layers.len(), 2);
     assert!(
@@ -391,4 +391,106 @@ fn files_that_change_while_they_are_copied_leave_no_record() {
     let again = world.build(dockerfile);
     assert_eq!(again.ran(), ["copy [Path(\"a\")] /a", "exec put /b 1"]);
     assert_eq!(world.build(dockerfile).ran(), Vec::<&str>::new());
+}
+
+#[test]
+fn where_a_run_happens_enters_its_key() {
+    let first = "FROM conform-base:1\nWORKDIR /a\nWORKDIR /b\nRUN put /x 1\n";
+    for (second, runs) in [
+        ("FROM conform-base:1\nWORKDIR /a\nWORKDIR /b\nRUN [\"/bin/sh\", \"-c\", \"put /x 1\"]\n", 0),
+        ("FROM conform-base:1\nWORKDIR /a\nWORKDIR /b\nRUN put /x  1\n", 1),
+        ("FROM conform-base:1\nWORKDIR /a\nWORKDIR ../b\nRUN put /x 1\n", 0),
+    ] {
+        assert_eq!(then(&mut World::default(), first, second).len(), runs, "{second}");
+    }
+    let options = BuildOptions { network: strata_build::Network::None, ..BuildOptions::default() };
+    let mut world = World::default();
+    world.build(first).built();
+    assert_eq!(world.build_with(first, &options).ran(), ["exec put /x 1"], "the build's network");
+    let mut options = args(&[("BUILDKIT_SANDBOX_HOSTNAME", "box")]);
+    assert_eq!(world.build_with(first, &options).ran(), ["exec put /x 1"], "the host name");
+    options.build_args.clear();
+    assert_eq!(world.build_with(first, &options).ran(), Vec::<&str>::new());
+}
+
+#[test]
+fn the_order_of_variables_and_their_number_enter_the_key_of_run() {
+    let mut world = World::default();
+    world.build("FROM conform-base:1\nENV a=1 b=2\nRUN put /x 1\n").built();
+    for (lines, runs) in [
+        ("ENV b=2 a=1", 1),
+        ("ENV a=1\nENV b=2", 0),
+        ("ENV a=1 b=2 c=", 1),
+        ("ENV a=0 b=2\nENV a=1", 0),
+        ("ARG a=1\nARG b=2", 0),
+        ("ARG unset\nENV a=1 b=2", 0),
+    ] {
+        let outcome = world.build(&format!("FROM conform-base:1\n{lines}\nRUN put /x 1\n"));
+        assert_eq!(outcome.ran().len(), runs, "{lines}");
+        world.build("FROM conform-base:1\nENV a=1 b=2\nRUN put /x 1\n").built();
+    }
+}
+
+#[test]
+fn an_argument_that_was_given_is_the_same_as_its_default() {
+    let mut world = World::default();
+    let dockerfile = "FROM conform-base:1\nARG v=1\nRUN put /b 1\n";
+    world.build(dockerfile).built();
+    assert_eq!(world.build_with(dockerfile, &args(&[("v", "1")])).ran(), Vec::<&str>::new());
+    assert_eq!(world.build_with(dockerfile, &args(&[("v", "")])).ran().len(), 1, "empty is a value");
+    let global = "ARG v=1\nFROM conform-base:1\nARG v\nRUN put /b 1\n";
+    assert_eq!(world.build(global).ran(), Vec::<&str>::new(), "where the value comes from is not asked");
+}
+
+#[test]
+fn a_copy_is_keyed_by_what_it_takes_and_where_it_puts_it() {
+    let first = "FROM conform-base:1\nCOPY one/f /d/\n";
+    for (line, runs) in [
+        ("COPY two/f /d/", 0),
+        ("COPY one/g /d/", 1),
+        ("COPY one/f /d", 1),
+        ("COPY one/f /e/", 1),
+        ("ADD one/f /d/", 1),
+        ("COPY one/f one/f /d/", 1),
+        ("WORKDIR /\nCOPY one/f d/", 0),
+    ] {
+        let mut world = World::with(&[("one/f", "x"), ("two/f", "x"), ("one/g", "x")]);
+        let again = then(&mut world, first, &format!("FROM conform-base:1\n{line}\n"));
+        assert_eq!(again.len(), runs, "{line}");
+    }
+    let mut world = World::with(&[("one/f", "x"), ("two/f", "x")]);
+    let again = then(
+        &mut world,
+        "FROM conform-base:1\nCOPY --parents one/f /d/\n",
+        "FROM conform-base:1\nCOPY --parents two/f /d/\n",
+    );
+    assert_eq!(again.len(), 1, "--parents keeps the directory");
+}
+
+#[test]
+fn secrets_count_by_name_and_never_by_value() {
+    let first = "FROM conform-base:1\nRUN --mount=type=secret,id=a,env=X put /a 1\n";
+    for (flags, runs) in [
+        ("--mount=type=secret,id=a,env=X", 0),
+        ("--mount=type=secret,id=b,env=X", 1),
+        ("--mount=type=secret,id=a,env=Y", 1),
+        ("--mount=type=secret,id=a", 1),
+        ("--mount=type=secret,id=a,env=X,required", 0),
+    ] {
+        let mut world = World::default();
+        world.agreeable = true;
+        let again = then(&mut world, first, &format!("FROM conform-base:1\nRUN {flags} put /a 1\n"));
+        assert_eq!(again.len(), runs, "{flags}");
+    }
+}
+
+#[test]
+fn a_target_shares_the_cache_of_the_whole() {
+    let mut world = World::with(&[("a", "1")]);
+    let dockerfile = "FROM conform-base:1 AS one\nRUN random /r\nFROM one AS two\nCOPY a /a\n";
+    let whole = world.build(dockerfile);
+    let options = BuildOptions { target: Some("one".to_owned()), ..BuildOptions::default() };
+    let part = world.build_with(dockerfile, &options);
+    assert_eq!(part.ran(), Vec::<&str>::new());
+    assert_eq!(part.text("/r"), whole.text("/r"));
 }

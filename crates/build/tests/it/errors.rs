@@ -97,6 +97,12 @@ fn sources() {
         "failed to compute cache key: \"/none\": not found",
         &["/none"],
     );
+    check(
+        "ARG s=b\nFROM conform-base:1 AS b\nFROM conform-base:1\nARG s\nCOPY --from=$s /a /x\n",
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a \
+         workaround",
+        &["$s"],
+    );
     let mut world = World::with(&[("a", "1")]);
     assert_eq!(
         world.build("FROM conform-base:1\nCOPY none* /x/\n").built().layers.len(),

@@ -7,6 +7,7 @@ mod conformance;
 mod errors;
 mod events;
 mod fake;
+mod instructions;
 mod onbuild;
 mod run;
 mod scopes;

@@ -107,6 +107,7 @@ fn cache_mounts_are_named_by_their_target_unless_told_otherwise() {
         id: id.to_owned(),
         sharing,
         seed,
+        path: "/".to_owned(),
         mode,
         uid,
         gid,
@@ -114,6 +115,38 @@ fn cache_mounts_are_named_by_their_target_unless_told_otherwise() {
     assert_eq!(op.mounts[0], mount("/c", false, cache("/c", Sharing::Shared, None, 0o755, 0, 0)));
     let seed = Some((0, "/".to_owned()));
     assert_eq!(op.mounts[1], mount("/d", false, cache("i", Sharing::Locked, seed, 0o700, 1, 2)));
+}
+
+#[test]
+fn a_cache_may_be_shown_in_part_and_live_in_a_namespace() {
+    let options = BuildOptions {
+        build_args: [("BUILDKIT_CACHE_MOUNT_NS".to_owned(), "team".to_owned())].into(),
+        ..BuildOptions::default()
+    };
+    let op = run_with(
+        "FROM conform-base:1\nENV d=/c\nRUN --mount=type=cache,target=$d,source=sub/../x x\n",
+        &options,
+    );
+    let MountKind::Cache { id, seed, path, .. } = &op.mounts[0].kind else { panic!("{:?}", op.mounts) };
+    assert_eq!((id.as_str(), seed, path.as_str()), ("team//c", &None, "/x"));
+}
+
+#[test]
+fn the_host_name_is_an_argument_of_the_builder() {
+    let options = BuildOptions {
+        build_args: [("BUILDKIT_SANDBOX_HOSTNAME".to_owned(), "box".to_owned())].into(),
+        ..BuildOptions::default()
+    };
+    let op = run_with("FROM conform-base:1\nRUN x\n", &options);
+    assert_eq!((op.hostname.as_str(), run("RUN x").hostname.as_str()), ("box", ""));
+    assert!(op.env.iter().all(|(name, _)| name == "PATH"), "{:?}", op.env);
+}
+
+#[test]
+fn what_is_meant_for_the_scanner_is_no_variable() {
+    let op = run("ARG BUILDKIT_SBOM_SCAN_STAGE=true\nARG a=1\nRUN x");
+    let names: Vec<&str> = op.env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["PATH", "a"]);
 }
 
 #[test]
@@ -126,6 +159,8 @@ fn secrets_are_files_or_variables_or_both() {
     assert_eq!(op.mounts, [mount("/run/secrets/s", true, secret("s", false))]);
     let op = run("RUN --mount=type=secret,target=/etc/tok,required x");
     assert_eq!(op.mounts, [mount("/etc/tok", true, secret("tok", true))]);
+    let op = run("RUN --mount=type=secret,id=dir/s x");
+    assert_eq!(op.mounts, [mount("/run/secrets/s", true, secret("dir/s", false))]);
     let op = run("RUN --mount=type=secret,id=s,env=S x");
     assert_eq!((op.mounts, op.secret_env), (vec![], vec![variable("S", "s")]));
     let op = run("RUN --mount=type=secret,id=s,env=S,target=/s x");

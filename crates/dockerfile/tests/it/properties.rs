@@ -210,7 +210,7 @@ proptest! {
         let _ = Device::parse(&text);
         let _ = ports::PortSpec::parse(&text);
         let _ = duration::parse(&text);
-        let _ = chmod::Chmod::parse(&text);
+        let _ = chmod::check(&text);
         let _ = platform::parse(&text);
         let _ = signal::parse(&text);
         let _ = ram_in_bytes(&text);

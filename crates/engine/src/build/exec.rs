@@ -107,7 +107,7 @@ impl EngineWorker<'_> {
             env: self.environment(op),
             cwd: PathBuf::from(&op.cwd),
             user: op.user.clone(),
-            hostname: HOSTNAME.to_owned(),
+            hostname: hostname(op).to_owned(),
             network: match (op.network, attached) {
                 (BuildNetwork::Host, _) => Network::Host,
                 (_, Some(attached)) => Network::PreparedFd(attached.namespace.as_fd().as_raw_fd()),
@@ -143,7 +143,7 @@ impl EngineWorker<'_> {
         let gateway = attached.map(|attached| attached.endpoint.gateway());
         let extra = extra_hosts(&self.request().add_hosts, gateway)?;
         let files = NameFiles {
-            hosts: hosts(&extra),
+            hosts: hosts(hostname(op), &extra),
             ..NameFiles::new(None, &extra, &[], op.network != BuildNetwork::Host)
         };
         let mut written = self.name_file_sets().lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,9 +237,13 @@ fn pack(
     Ok(CommittedLayer { diff_id: record.diff_id, size: record.content_size })
 }
 
+fn hostname(op: &ExecOp) -> &str {
+    if op.hostname.is_empty() { HOSTNAME } else { &op.hostname }
+}
+
 /// BuildKit's `/etc/hosts` of a step.
-fn hosts(extra: &[(String, IpAddr)]) -> String {
-    let mut text = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+fn hosts(hostname: &str, extra: &[(String, IpAddr)]) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for (name, address) in extra {
         text.push_str(&format!("{address}\t{name}\n"));
     }

@@ -4,8 +4,8 @@ use super::layer::LayerHandle;
 use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
 use crate::unpack::{UnpackError, unpack};
-use rustix::fs::FlockOperation;
-use std::os::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use strata_build::{ExecError, ExecOp, Mount as BuildMount, MountKind, Origin, Sharing, WorkerError};
 use strata_layer::copy::{self, SelectOptions};
@@ -34,11 +34,16 @@ impl EngineWorker<'_> {
                     let path = self.unpack_files(origin, source, &place)?;
                     ready.mounts.push(Mount::bind(path, &mount.target, mount.read_only));
                 }
-                MountKind::Cache { id, sharing, seed, mode, uid, gid } => {
+                MountKind::Cache { id, sharing, seed, path: within, mode, uid, gid } => {
                     let seed = seed.as_ref().map(|(input, source)| (inputs[*input], source.as_str()));
                     let owner = (*mode, *uid, *gid);
-                    let (path, lock) = self.cache_directory(id, *sharing, seed, owner, &place)?;
+                    let (mut path, lock) = self.cache_directory(id, *sharing, seed, owner, &place)?;
                     ready._held.extend(lock);
+                    if within != "/" {
+                        let opened = open_within(&path, within)?;
+                        path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+                        ready._held.push(opened);
+                    }
                     ready.mounts.push(Mount::bind(path, &mount.target, mount.read_only));
                 }
                 MountKind::Tmpfs { size } => ready.mounts.push(Mount::Tmpfs {
@@ -194,6 +199,18 @@ impl EngineWorker<'_> {
             other => other.map_err(io_failed),
         }
     }
+}
+
+/// Opens a path of a cache. Links that a step planted lead nowhere but into the cache.
+fn open_within(cache: &Path, path: &str) -> Result<OwnedFd, ExecError> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(cache, flags | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
+        rustix::fs::openat2(&root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    });
+    opened.map_err(|error| {
+        let error = std::io::Error::from(error);
+        failed(EngineError::Invalid(format!("cannot mount {path} of the cache: {error}")))
+    })
 }
 
 /// Shared users hold the lock together; a locked one waits for all; a private one gives way (`None`).

@@ -39,7 +39,9 @@ impl Plan<'_> {
         destination: &[u8],
     ) -> Result<(), CopyError> {
         let base = self.resolve(b"", destination)?;
-        self.make_directories(&base)?;
+        // --chmod has no say in what an archive needs, --chown has.
+        let made = Metadata { mode: 0o755, ..self.new_directory().metadata };
+        self.make_directories_like(&base, &made)?;
         self.keep(&base);
         let source = &self.selections[selection].roots[root];
         let tree = &*self.selections[selection].tree;

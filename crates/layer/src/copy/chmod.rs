@@ -1,4 +1,7 @@
-//! `--chmod`: octal, or symbolic as in chmod(1) with umask 0 (`spec/build.md` 2.4).
+//! `--chmod`: octal, or symbolic (`spec/build.md` 2.4).
+//!
+//! BuildKit reads symbolic modes with a translation of BSD's setmode(3), umask 0. That is not quite chmod(1): `=` takes
+//! set-id bits off directories, too; `X` looks at the mode before all changes; `s` and `t` for `o` alone mean nothing.
 use std::str::FromStr;
 
 /// A parsed `--chmod`.
@@ -6,38 +9,39 @@ use std::str::FromStr;
 pub enum Chmod {
     /// The bits themselves, 0 to 07777.
     Octal(u16),
-    /// Clauses, applied in order.
-    Symbolic(Vec<Clause>),
+    /// Changes, applied in order.
+    Symbolic(Vec<Change>),
 }
 
-/// `u+rwX`: which classes, and what is done to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clause {
-    /// Of `u`, `g`, `o`; all when none is written.
-    who: Vec<Class>,
-    actions: Vec<(Operator, Permissions)>,
-}
-
+/// One change of a mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    User,
-    Group,
-    Others,
+pub enum Change {
+    /// Takes bits away.
+    Clear(u16),
+    /// Adds bits.
+    Set(u16),
+    /// `X`: adds bits if the file is a directory, or was executable by anybody.
+    Search(u16),
+    /// `g=u`: what one class may, others may (or may not) as well.
+    Copy {
+        /// How far the copied class's bits are from the right.
+        from: u16,
+        /// `rwx` bits of the classes that change.
+        to: u16,
+        /// Whether they get it, lose it, or get exactly it.
+        operator: Operator,
+    },
 }
 
+/// `+`, `-` or `=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
+pub enum Operator {
+    /// `+`
     Add,
+    /// `-`
     Remove,
-    Set,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Permissions {
-    /// `rwx` as bits of one class; the rest as flags.
-    Bits { rwx: u16, x_if_any: bool, set_id: bool, sticky: bool },
-    /// What another class has.
-    CopyOf(Class),
+    /// `=`
+    Assign,
 }
 
 /// Text that is neither.
@@ -45,13 +49,19 @@ enum Permissions {
 #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
 pub struct ChmodError(pub String);
 
+const STICKY: u16 = 0o1000;
+const OTHERS: u16 = 0o7;
+/// All that `=` takes away when it names nobody: the sticky bit stays.
+const EVERYBODY: u16 = 0o6777;
+
 impl Chmod {
     /// The mode of a file or directory that had `mode`.
     pub fn apply(&self, mode: u16, is_directory: bool) -> u16 {
         match self {
             Self::Octal(bits) => *bits,
-            Self::Symbolic(clauses) => {
-                clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_directory))
+            Self::Symbolic(changes) => {
+                let searchable = is_directory || mode & 0o111 != 0;
+                changes.iter().fold(mode, |mode, change| change.apply(mode, searchable))
             }
         }
     }
@@ -66,65 +76,21 @@ impl Chmod {
     }
 }
 
-impl Class {
-    const fn shift(self) -> u16 {
+impl Change {
+    fn apply(self, mode: u16, searchable: bool) -> u16 {
         match self {
-            Self::User => 6,
-            Self::Group => 3,
-            Self::Others => 0,
-        }
-    }
-
-    /// The bit of `s` for this class.
-    const fn set_id(self) -> u16 {
-        match self {
-            Self::User => 0o4000,
-            Self::Group => 0o2000,
-            Self::Others => 0,
-        }
-    }
-}
-
-impl Clause {
-    fn apply(&self, mut mode: u16, is_directory: bool) -> u16 {
-        for (operator, permissions) in &self.actions {
-            let before = mode;
-            let mut sticky = 0;
-            for class in &self.who {
-                let (bits, special) = permissions.of(*class, before, is_directory);
-                let bits = bits << class.shift() | special;
-                let all = 0o7 << class.shift() | if is_directory { 0 } else { class.set_id() };
+            Self::Clear(bits) => mode & !bits,
+            Self::Set(bits) => mode | bits,
+            Self::Search(bits) => mode | if searchable { bits } else { 0 },
+            Self::Copy { from, to, operator } => {
+                let copied = (mode >> from & 0o7) * 0o111 & to;
                 match operator {
-                    Operator::Add => mode |= bits,
-                    Operator::Remove => mode &= !bits,
-                    // chmod(1): a directory keeps setuid and setgid unless they are named.
-                    Operator::Set => mode = (mode & !all) | bits,
+                    Operator::Add => mode | copied,
+                    Operator::Remove => mode & !copied,
+                    Operator::Assign => mode & !to | copied,
                 }
-                sticky |= permissions.sticky();
-            }
-            match operator {
-                Operator::Add | Operator::Set => mode |= sticky,
-                Operator::Remove => mode &= !sticky,
             }
         }
-        mode
-    }
-}
-
-impl Permissions {
-    /// The `rwx` bits and the set-id bit that a class gets.
-    fn of(self, class: Class, mode: u16, is_directory: bool) -> (u16, u16) {
-        match self {
-            Self::CopyOf(other) => (mode >> other.shift() & 0o7, 0),
-            Self::Bits { rwx, x_if_any, set_id, .. } => {
-                let execute = u16::from(x_if_any && (is_directory || mode & 0o111 != 0));
-                (rwx | execute, if set_id { class.set_id() } else { 0 })
-            }
-        }
-    }
-
-    fn sticky(self) -> u16 {
-        if matches!(self, Self::Bits { sticky: true, .. }) { 0o1000 } else { 0 }
     }
 }
 
@@ -137,60 +103,99 @@ impl FromStr for Chmod {
             let bits = u16::from_str_radix(text, 8).map_err(|_| bad())?;
             return if bits <= 0o7777 { Ok(Self::Octal(bits)) } else { Err(bad()) };
         }
-        text.split(',').map(clause).collect::<Option<_>>().map(Self::Symbolic).ok_or_else(bad)
+        let mut changes = Vec::new();
+        text.split(',').try_for_each(|text| clause(text, &mut changes)).ok_or_else(bad)?;
+        Ok(Self::Symbolic(changes))
     }
 }
 
-fn clause(text: &str) -> Option<Clause> {
-    let end = text.find(['+', '-', '='])?;
-    let mut who = Vec::new();
-    for letter in text[..end].chars() {
-        match letter {
-            'u' => who.push(Class::User),
-            'g' => who.push(Class::Group),
-            'o' => who.push(Class::Others),
-            'a' => who.extend([Class::User, Class::Group, Class::Others]),
-            _ => return None,
-        }
-    }
-    if who.is_empty() {
-        who.extend([Class::User, Class::Group, Class::Others]);
-    }
-    let mut actions = Vec::new();
-    let mut rest = &text[end..];
+/// Adds the changes of `u+rwX-t`.
+fn clause(text: &str, changes: &mut Vec<Change>) -> Option<()> {
+    let actions = text.find(['+', '-', '='])?;
+    let who = text[..actions].chars().try_fold(0, |who, letter| match letter {
+        'u' => Some(who | 0o4700),
+        'g' => Some(who | 0o2070),
+        'o' => Some(who | OTHERS),
+        'a' => Some(who | EVERYBODY),
+        _ => None,
+    })?;
+    let mut rest = &text[actions..];
     while let Some(first) = rest.chars().next() {
         let operator = match first {
             '+' => Operator::Add,
             '-' => Operator::Remove,
-            _ => Operator::Set,
+            _ => Operator::Assign,
         };
         let end = rest[1..].find(['+', '-', '=']).map_or(rest.len(), |at| at + 1);
-        actions.push((operator, permissions(&rest[1..end])?));
+        Action { operator, who, changes }.read(&rest[1..end])?;
         rest = &rest[end..];
     }
-    Some(Clause { who, actions })
+    Some(())
 }
 
-fn permissions(text: &str) -> Option<Permissions> {
-    match text {
-        "u" => return Some(Permissions::CopyOf(Class::User)),
-        "g" => return Some(Permissions::CopyOf(Class::Group)),
-        "o" => return Some(Permissions::CopyOf(Class::Others)),
-        _ => {}
+/// An operator and what follows it.
+struct Action<'a> {
+    operator: Operator,
+    /// Bits of the classes that are named; 0 when none is.
+    who: u16,
+    changes: &'a mut Vec<Change>,
+}
+
+impl Action<'_> {
+    fn read(mut self, letters: &str) -> Option<()> {
+        let (mut bits, mut search, mut assigned) = (0, 0, false);
+        let others_only = self.who == OTHERS;
+        for letter in letters.chars() {
+            match letter {
+                'r' => bits |= 0o444,
+                'w' => bits |= 0o222,
+                'x' => bits |= 0o111,
+                'X' if self.operator == Operator::Remove => bits |= 0o111,
+                'X' => search |= 0o111,
+                's' | 't' if others_only => {}
+                's' => bits |= 0o6000,
+                't' => {
+                    // As in setmode(3), `t` behind no class stands for itself alone: the `x` of `+xt` is lost.
+                    self.who |= STICKY;
+                    bits |= STICKY;
+                }
+                'u' | 'g' | 'o' => {
+                    self.flush(std::mem::take(&mut bits), std::mem::take(&mut search));
+                    assigned = true;
+                    let from = match letter {
+                        'u' => 6,
+                        'g' => 3,
+                        _ => 0,
+                    };
+                    let to = if self.who == 0 { 0o777 } else { self.who & 0o777 };
+                    self.changes.push(Change::Copy { from, to, operator: self.operator });
+                }
+                _ => return None,
+            }
+        }
+        if bits == 0 && self.operator == Operator::Assign && !assigned {
+            self.changes.push(Change::Clear(if self.who == 0 { EVERYBODY } else { self.who }));
+        }
+        self.flush(bits, search);
+        Some(())
     }
-    let (mut rwx, mut x_if_any, mut set_id, mut sticky) = (0, false, false, false);
-    for letter in text.chars() {
-        match letter {
-            'r' => rwx |= 4,
-            'w' => rwx |= 2,
-            'x' => rwx |= 1,
-            'X' => x_if_any = true,
-            's' => set_id = true,
-            't' => sticky = true,
-            _ => return None,
+
+    fn flush(&mut self, bits: u16, search: u16) {
+        let within = if self.who == 0 { !0 } else { self.who };
+        if bits != 0 {
+            match self.operator {
+                Operator::Add => self.changes.push(Change::Set(bits & within)),
+                Operator::Remove => self.changes.push(Change::Clear(bits & within)),
+                Operator::Assign => {
+                    let cleared = if self.who == 0 { EVERYBODY } else { self.who };
+                    self.changes.extend([Change::Clear(cleared), Change::Set(bits & within)]);
+                }
+            }
+        }
+        if search != 0 {
+            self.changes.push(Change::Search(search & within));
         }
     }
-    Some(Permissions::Bits { rwx, x_if_any, set_id, sticky })
 }
 
 #[cfg(test)]
@@ -217,15 +222,29 @@ mod tests {
     }
 
     #[test]
-    fn as_chmod_1_with_umask_0() {
+    fn with_umask_0() {
         assert_mode("+w", 0o444, false, 0o666);
         assert_mode("g=u", 0o640, false, 0o660);
         assert_mode("a=", 0o4755, false, 0);
         assert_mode("g+s", 0o755, true, 0o2755);
         assert_mode("+t", 0o777, true, 0o1777);
         assert_mode("u+x-w", 0o644, false, 0o544);
+        assert_mode("=", 0o7777, true, 0o1000);
+        assert_mode("a-X", 0o755, false, 0o644);
+        assert_mode("ug+s,+t", 0o755, true, 0o7755);
         assert_mode("0", 0o777, false, 0);
         assert_mode("07777", 0, false, 0o7777);
+    }
+
+    #[test]
+    fn as_setmode_3_and_not_chmod_1() {
+        assert_mode("u=rwx,go=rx", 0o6755, true, 0o755);
+        assert_mode("u+x,go+X", 0o644, false, 0o744);
+        assert_mode("o+st", 0o644, false, 0o644);
+        assert_mode("u=gw", 0o754, false, 0o254);
+        assert_mode("g=u", 0o2640, false, 0o2660);
+        assert_mode("go=u-w", 0o640, false, 0o644);
+        assert_mode("+xt", 0o644, false, 0o1644);
     }
 
     #[test]

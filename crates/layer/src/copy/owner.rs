@@ -68,9 +68,9 @@ pub fn owner_numbers(text: &str) -> Option<(u32, u32)> {
     Some((uid, gid))
 }
 
-/// Nothing at all is root.
+/// Nothing at all is root; and root needs no file that says who that is.
 fn number_of(name: &str) -> Option<u32> {
-    if name.is_empty() { Some(0) } else { name.parse().ok() }
+    if matches!(name, "" | "root") { Some(0) } else { name.parse().ok() }
 }
 
 fn split(text: &str) -> (&str, Option<&str>) {

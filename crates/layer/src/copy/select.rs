@@ -117,24 +117,30 @@ impl Selection {
             false => None,
         };
         let Some(first) = first_pattern else { return self.add_literal(&names) };
-        for name in &names[first..] {
-            pattern::check(name)
-                .map_err(|_| CopyError::Pattern(String::from_utf8_lossy(written).into_owned()))?;
+        for path in self.matches(&names, first, written)? {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            self.add_root(&path, name, true)?;
         }
-        let Some((base, entry)) = resolve(&*self.tree, &names[..first].join(&b'/'))? else { return Ok(()) };
+        Ok(())
+    }
+
+    /// What the names mean, the first wildcard being in number `first`. Where to look for matches must exist: a typing
+    /// mistake in `target/*.jar` is an error, `no*thing` is not.
+    fn matches(&self, names: &[Vec<u8>], first: usize, written: &[u8]) -> Result<Vec<Vec<u8>>, CopyError> {
+        check(&names[first..], written)?;
+        let parent = names[..first].join(&b'/');
+        let Some((base, entry)) = resolve(&*self.tree, &parent)? else {
+            return Err(CopyError::NotFound(shown(&parent)));
+        };
         if !entry.is_directory() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut matched = vec![base];
         for (at, name) in names[first..].iter().enumerate() {
             let is_last = first + at + 1 == names.len();
             matched = self.match_in(&matched, name, is_last)?;
         }
-        for path in matched {
-            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-            self.add_root(&path, name, true)?;
-        }
-        Ok(())
+        Ok(matched)
     }
 
     /// Entries of `directories` whose name matches; real directories only, unless the component is the last one.
@@ -196,25 +202,37 @@ impl Selection {
         Ok(())
     }
 
-    /// `--parents`: the directory before the pivot is the root, what follows is a filter on its contents.
+    /// `--parents`: the directories before the pivot are the roots, what follows is a filter on their contents.
     fn add_with_parents(&mut self, written: &[u8]) -> Result<(), CopyError> {
         let (base, kept) = split_at_pivot(written);
-        let names = clean(kept);
-        for name in &names {
-            pattern::check(name)
-                .map_err(|_| CopyError::Pattern(String::from_utf8_lossy(written).into_owned()))?;
+        let (base, names) = (clean(base), clean(kept));
+        check(&names, written)?;
+        if let Some(first) = base.iter().position(|name| pattern::has_wildcards(name)) {
+            for path in self.matches(&base, first, written)? {
+                self.add_below_pivot(&path, &names)?;
+            }
+            return Ok(());
         }
-        let is_literal = !names.iter().any(|name| pattern::has_wildcards(name));
         let missing = || CopyError::NotFound(shown(&clean(written).join(&b'/')));
-        let base = resolve(&*self.tree, &clean(base).join(&b'/'))?.filter(|(_, entry)| entry.is_directory());
-        let Some((path, entry)) = base else {
-            return if is_literal { Err(missing()) } else { Ok(()) };
-        };
-        if is_literal {
+        let path = base.join(&b'/');
+        let (real, _) = resolve(&*self.tree, &path)?
+            .filter(|(_, entry)| entry.is_directory())
+            .ok_or_else(|| CopyError::NotFound(shown(&path)))?;
+        if !names.iter().any(|name| pattern::has_wildcards(name)) {
             let literal: Vec<_> = names.iter().map(|name| pattern::unescape(name)).collect();
-            self.tree.entry(&join(&path, &literal.join(&b'/')))?.ok_or_else(missing)?;
+            self.tree.entry(&join(&real, &literal.join(&b'/')))?.ok_or_else(missing)?;
         }
-        let filter = parents_filter(names, self.options.exclude.clone());
+        self.add_below_pivot(&path, &names)
+    }
+
+    /// Adds what `names` mean in `directory`, with its directories. A file where the pivot is stands for itself.
+    fn add_below_pivot(&mut self, directory: &[u8], names: &[Vec<u8>]) -> Result<(), CopyError> {
+        let Some((path, entry)) = resolve(&*self.tree, directory)? else { return Ok(()) };
+        if !entry.is_directory() {
+            let name = directory.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            return self.add_root(directory, name, true);
+        }
+        let filter = parents_filter(names.to_vec(), self.options.exclude.clone());
         let items = self.tree.walk(&path, Some(&filter))?.into_iter().map(Item::new).collect();
         self.roots.push(Root { name: Vec::new(), path, entry, matched: true, items });
         Ok(())
@@ -262,6 +280,12 @@ pub(super) fn clean(path: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     names
+}
+
+/// Refuses patterns that cannot match anything.
+fn check(names: &[Vec<u8>], written: &[u8]) -> Result<(), CopyError> {
+    let bad = |_| CopyError::Pattern(String::from_utf8_lossy(written).into_owned());
+    names.iter().try_for_each(|name| pattern::check(name).map_err(bad))
 }
 
 /// Before and after the first `/./` that something follows.

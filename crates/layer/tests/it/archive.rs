@@ -268,3 +268,15 @@ fn names_that_lead_out_end_at_the_destination() {
     ];
     assert_added(&mut scene, Copy::new(&["a.tar"], "/in"), &expected);
 }
+
+/// What an archive needs is made before anything is copied, and --chmod is not for it; for a file beside it it is.
+#[test]
+fn the_directory_of_an_archive_is_0755_whatever_chmod_says() {
+    let mut scene = Scene::new();
+    context(&scene, r#"make("a.tar", "w", ("m", b"m", {})); open("f", "w").write("f")"#);
+    let expected =
+        ["o 0755 7:8 dir", "o/d 0755 7:8 dir", "o/d/f 0600 7:8 file \"f\"", "o/d/m 0644 7:8 file \"m\""];
+    assert_added(&mut scene, Copy::new(&["a.tar", "f"], "/o/d/").chmod("600").chown(7, 8), &expected);
+    let expected = ["p 0600 0:0 dir", "p/f 0600 0:0 file \"f\"", "p/m 0644 0:0 file \"m\""];
+    assert_added(&mut scene, Copy::new(&["f", "a.tar"], "/p/").chmod("600"), &expected);
+}

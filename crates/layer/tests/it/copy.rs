@@ -247,7 +247,38 @@ fn wildcards() {
     assert_changes(&mut scene, "ctx", &Copy::new(&["q\\?"], "/e/"), &["e/q? 0644 0:0 file \"q\\n\""]);
     assert_changes(&mut scene, "ctx", &Copy::new(&["b\\*"], "/e/"), &["e/b\\* 0644 0:0 file \"b\\n\""]);
     assert_changes(&mut scene, "ctx", &Copy::new(&["p?/x"], "/e/"), &["e/x 0644 0:0 file \"x\\n\""]);
-    assert_changes(&mut scene, "ctx", &Copy::new(&["none*", "no/such/*"], "/k/"), &[]);
+    assert_changes(&mut scene, "ctx", &Copy::new(&["none*", "p1/none*", "p3/*"], "/k/"), &[]);
+    // Where matches would be must be there, as BuildKit walks it.
+    assert_refused(&mut scene, "ctx", &Copy::new(&["no/such/*"], "/k/"), "\"/no/such\": not found");
+    assert_changes(&mut scene, "ctx", &Copy::new(&["no*/such/*"], "/k/"), &[]);
+    // Directories on the way to a match are real ones; a match itself may be a link.
+    assert_changes(&mut scene, "ctx", &Copy::new(&["l*/x"], "/l/"), &[]);
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["lp/*", "l?"], "/l/"),
+        &["l 0755 0:0 dir", "l/x 0644 0:0 file \"x\\n\""],
+    );
+    // `!` is a character like others; only `^` negates.
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["[!a-o]?"], "/bang/"),
+        &["bang 0755 0:0 dir", "bang/x 0644 0:0 file \"x\\n\""],
+    );
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["[^a-o.]?"], "/neg/"),
+        &[
+            "neg 0755 0:0 dir",
+            "neg/p3 0644 0:0 file \"f\\n\"",
+            "neg/q? 0644 0:0 file \"q\\n\"",
+            "neg/qx 0644 0:0 file \"qx\\n\"",
+            "neg/x 0644 0:0 file \"x\\n\"",
+            "neg/y 0644 0:0 file \"y\\n\"",
+        ],
+    );
 }
 
 #[test]
@@ -325,6 +356,55 @@ fn parents_are_kept_with_their_metadata() {
     );
     assert_refused(&mut scene, "ctx", &Copy::new(&["p/no"], "/x/").parents(), "\"/p/no\": not found");
     assert_changes(&mut scene, "ctx", &Copy::new(&["p/no*"], "/x/").parents(), &["x 0755 0:0 dir"]);
+}
+
+#[test]
+fn pivots_of_all_kinds() {
+    let mut scene = Scene::new();
+    scene.tree(
+        "ctx",
+        "mkdir -p p/q/r s/q; echo f > p/q/f; echo g > p/q/r/g; echo h > s/q/f2; echo t > top; ln -s p lp",
+    );
+    // Every directory that the wildcard before the pivot matches is a root of its own; a file stands for itself.
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["[ps]/./q/f*"], "/a/").parents(),
+        &[
+            "a 0755 0:0 dir",
+            "a/q 0755 0:0 dir",
+            "a/q/f 0644 0:0 file \"f\\n\"",
+            "a/q/f2 0644 0:0 file \"h\\n\"",
+        ],
+    );
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["t*/./x"], "/b/").parents(),
+        &["b 0755 0:0 dir", "b/top 0644 0:0 file \"t\\n\""],
+    );
+    assert_changes(&mut scene, "ctx", &Copy::new(&["no*/./x"], "/c/").parents(), &[]);
+    // Only the first pivot is one; one with nothing behind it is none.
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["p/./q/./r"], "/d/").parents(),
+        &["d 0755 0:0 dir", "d/q 0755 0:0 dir", "d/q/r 0755 0:0 dir", "d/q/r/g 0644 0:0 file \"g\\n\""],
+    );
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["s/."], "/e/").parents(),
+        &["e 0755 0:0 dir", "e/s 0755 0:0 dir", "e/s/q 0755 0:0 dir", "e/s/q/f2 0644 0:0 file \"h\\n\""],
+    );
+    // A link before the pivot is followed.
+    assert_changes(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["lp/./q/f"], "/g/").parents(),
+        &["g 0755 0:0 dir", "g/q 0755 0:0 dir", "g/q/f 0644 0:0 file \"f\\n\""],
+    );
+    assert_refused(&mut scene, "ctx", &Copy::new(&["no/./q*"], "/x/").parents(), "\"/no\": not found");
 }
 
 #[test]
@@ -479,6 +559,7 @@ fn owners_by_name() {
         }
     }
     assert_eq!(owner(None, "7:8").unwrap().ids, (7, 8));
+    assert_eq!(owner(None, "root:root").unwrap().ids, (0, 0), "root needs no file");
     let refused = owner(None, "7:app").unwrap_err().to_string();
     assert!(refused.starts_with("invalid user index: -1: \"7:app\" is a name"), "{refused}");
 }
