@@ -10,6 +10,13 @@ use super::pattern::Pattern;
 /// Substitutions within substitutions; deeper ones can only be meant to exhaust the stack.
 const MAX_DEPTH: usize = 100;
 
+/// How many bytes all substitutions of a word may give together: far more than a process takes in its environment (128
+/// KiB for one variable). Replacements within replacements grow exponentially.
+const MAX_GROWTH: usize = 4 << 20;
+
+/// How many steps the patterns of a word may take together: a second or two.
+const MAX_WORK: usize = 1 << 31;
+
 /// Go prints the end of its input as this character.
 const END: char = '\u{fffd}';
 
@@ -32,16 +39,22 @@ pub(crate) struct Lexer<'a> {
     mode: Mode,
     lookup: Lookup<'a>,
     depth: usize,
+    /// Bytes that substitutions have given so far.
+    grown: usize,
+    /// Steps that patterns have taken so far.
+    worked: usize,
     pub(crate) used: BTreeSet<String>,
     pub(crate) unset: BTreeSet<String>,
 }
+
+const TOO_MUCH: &str = "the substitutions give too much text";
 
 type Lexed<T> = Result<T, String>;
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(word: &'a str, escape: char, mode: Mode, lookup: Lookup<'a>) -> Self {
         let (used, unset) = (BTreeSet::new(), BTreeSet::new());
-        Self { rest: word.chars(), escape, mode, lookup, depth: 0, used, unset }
+        Self { rest: word.chars(), escape, mode, lookup, depth: 0, grown: 0, worked: 0, used, unset }
     }
 
     /// The whole text, and the same split into words.
@@ -76,6 +89,7 @@ impl<'a> Lexer<'a> {
             match c {
                 '$' => {
                     let value = self.dollar()?;
+                    self.grow(value.len())?;
                     text.push_str(&value);
                     value.chars().for_each(|c| words.push(c));
                 }
@@ -155,7 +169,11 @@ impl<'a> Lexer<'a> {
                     );
                 }
                 Some('"') => break,
-                Some('$') => out.push_str(&self.dollar()?),
+                Some('$') => {
+                    let value = self.dollar()?;
+                    self.grow(value.len())?;
+                    out.push_str(&value);
+                }
                 Some(c) => {
                     self.rest.next();
                     if c != self.escape {
@@ -294,9 +312,21 @@ impl<'a> Lexer<'a> {
             None if self.mode.keep_unset => Ok(format!("${{{name}/{pattern}/{text}}}")),
             value => {
                 let value = value.unwrap_or_default();
-                Ok(Pattern::parse(&pattern)?.replace(&value, &text, all))
+                let pattern = Pattern::parse(&pattern)?;
+                self.worked = self.worked.saturating_add(pattern.cost(value.len()));
+                // Each character may be replaced, and so may the empty word behind the last one.
+                let longest = (value.len() + 1).saturating_mul(text.len());
+                if self.worked > MAX_WORK || longest > MAX_GROWTH {
+                    return Err(TOO_MUCH.to_owned());
+                }
+                Ok(pattern.replace(&value, &text, all))
             }
         }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Lexed<()> {
+        self.grown += bytes;
+        if self.grown > MAX_GROWTH { Err(TOO_MUCH.to_owned()) } else { Ok(()) }
     }
 
     /// A modifier's word. At the end of the input every error is that the end came too soon.

@@ -38,6 +38,13 @@ impl Pattern {
         Ok(Self { tokens })
     }
 
+    /// How many steps replacing takes at most in a value of so many bytes.
+    pub(crate) fn cost(&self, length: usize) -> usize {
+        let is_open = self.tokens.contains(&Token::Star);
+        let reach = if is_open { length } else { self.tokens.len() };
+        length.saturating_mul(reach).saturating_mul(self.tokens.len() + 1)
+    }
+
     /// `value` without its shortest or longest head that matches.
     pub(crate) fn trim_start<'v>(&self, value: &'v str, longest: bool) -> &'v str {
         let length = matched(&self.tokens, value.chars(), longest).unwrap_or(0);
@@ -82,42 +89,65 @@ impl Pattern {
 /// How many characters at the head match, as few or as many as possible. All positions in the pattern that can be
 /// reached are followed at once, so that no pattern takes more than its length times the value's.
 fn matched(tokens: &[Token], value: impl Iterator<Item = char>, longest: bool) -> Option<usize> {
-    let mut states = Vec::with_capacity(tokens.len() + 1);
-    let mut next = Vec::with_capacity(tokens.len() + 1);
-    reach(tokens, 0, &mut states);
-    let mut best = states.contains(&tokens.len()).then_some(0);
+    let (mut states, mut next) = (Places::new(tokens), Places::new(tokens));
+    states.reach(0);
+    let mut best = states.at_end().then_some(0);
     for (count, c) in value.enumerate() {
         if best.is_some() && !longest {
             break;
         }
         next.clear();
-        for state in &states {
+        for state in &states.list {
             match tokens.get(*state) {
-                Some(Token::Star) if c != '\n' => reach(tokens, *state, &mut next),
-                Some(Token::Any) if c != '\n' => reach(tokens, state + 1, &mut next),
-                Some(Token::Char(wanted)) if *wanted == c => reach(tokens, state + 1, &mut next),
+                Some(Token::Star) if c != '\n' => next.reach(*state),
+                Some(Token::Any) if c != '\n' => next.reach(state + 1),
+                Some(Token::Char(wanted)) if *wanted == c => next.reach(state + 1),
                 _ => {}
             }
         }
-        if next.is_empty() {
+        if next.list.is_empty() {
             break;
         }
         std::mem::swap(&mut states, &mut next);
-        if states.contains(&tokens.len()) {
+        if states.at_end() {
             best = Some(count + 1);
         }
     }
     best
 }
 
-/// Adds a place in the pattern, and those behind it that need no character.
-fn reach(tokens: &[Token], state: usize, states: &mut Vec<usize>) {
-    let mut state = state;
-    while !states.contains(&state) {
-        states.push(state);
-        if tokens.get(state) != Some(&Token::Star) {
-            break;
+/// Places in a pattern, each once.
+struct Places<'t> {
+    tokens: &'t [Token],
+    list: Vec<usize>,
+    /// By place: the round in which it was last added.
+    added: Vec<u32>,
+    round: u32,
+}
+
+impl<'t> Places<'t> {
+    fn new(tokens: &'t [Token]) -> Self {
+        Self { tokens, list: Vec::new(), added: vec![0; tokens.len() + 1], round: 1 }
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.round += 1;
+    }
+
+    fn at_end(&self) -> bool {
+        self.added[self.tokens.len()] == self.round
+    }
+
+    /// Adds a place, and those behind it that need no character.
+    fn reach(&mut self, mut place: usize) {
+        while self.added[place] != self.round {
+            self.added[place] = self.round;
+            self.list.push(place);
+            if self.tokens.get(place) != Some(&Token::Star) {
+                break;
+            }
+            place += 1;
         }
-        state += 1;
     }
 }

@@ -261,3 +261,21 @@ fn nesting_has_a_limit() {
     let deeper = format!("{}x{}", "${a:-".repeat(50_000), "}".repeat(50_000));
     assert_eq!(fails(&deeper), "substitutions are nested too deeply");
 }
+
+/// Found by the fuzzer: replacements within replacements double the text with every level.
+#[test]
+fn text_does_not_grow_without_bound() {
+    let slashes = "/".repeat(40);
+    let env = |name: &str| (name == "x").then(|| slashes.clone());
+    let mut word = "!".to_owned();
+    for _ in 0..30 {
+        word = format!("${{x//\\//{word}}}");
+    }
+    let error = expand(&word, '\\', &env).unwrap_err();
+    assert_eq!(error.reason, "the substitutions give too much text");
+    let long = |name: &str| (name == "x").then(|| "a".repeat(3 << 20));
+    assert!(expand("$x", '\\', &long).is_ok());
+    assert!(expand("$x$x", '\\', &long).is_err());
+    assert!(expand("${x//*b/c}", '\\', &long).is_err(), "no pattern takes minutes");
+    assert_eq!(expand("${x//b/c}", '\\', &long).unwrap().text.len(), 3 << 20);
+}
