@@ -252,6 +252,23 @@ mod tests {
         }
     }
 
+    /// All short lists of short inputs: no two have the same key.
+    #[test]
+    fn the_encoding_is_unambiguous() {
+        const TEXTS: [&str; 4] = ["", "a", "aa", "\0\0\0\0\0\0\0\0"];
+        let pairs: Vec<Input> = TEXTS.iter().flat_map(|name| TEXTS.map(|value| input(name, value))).collect();
+        let mut lists: Vec<Vec<Input>> = vec![Vec::new()];
+        let mut keys = std::collections::HashSet::new();
+        for _ in 0..4 {
+            assert!(lists.iter().all(|list| keys.insert(hash(list).to_string())));
+            let longer = |list: &Vec<Input>| {
+                pairs.iter().map(|pair| [&list[..], &[pair.clone()]].concat()).collect::<Vec<_>>()
+            };
+            lists = lists.iter().flat_map(longer).collect();
+        }
+        assert_eq!(keys.len(), 1 + 16 + 256 + 4096);
+    }
+
     /// A key that moves makes every user's cache worthless: if this fails on purpose, `VERSION` goes up with it.
     #[test]
     fn keys_stay_where_they_are() {

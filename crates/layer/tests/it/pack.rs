@@ -1,15 +1,18 @@
 //! Upper directories of a real overlayfs, packed.
 
-use crate::generate::CAPABILITY;
+use crate::dialects::gnu_tar;
+use crate::generate::{self, CAPABILITY, Random, Shape};
 use crate::handmade::Raw;
 use crate::mounted::{Mounted, may_mount, open, read, scratch};
-use crate::observe::{assert_same, observe, without_overlay_xattrs};
+use crate::observe::{Tree, assert_same, observe, without_overlay_xattrs};
 use fs_err as fs;
 use fs_err::os::unix::fs::symlink;
 use rustix::fs::{Mode, XattrFlags};
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use strata_layer::{LayerError, Stack, pack};
 
 fn base() -> Vec<u8> {
@@ -99,15 +102,12 @@ fn acl() -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn a_packed_upper_shows_the_same_tree_again() {
-    if !may_mount() {
-        return;
-    }
+/// Changes a tree through overlayfs, packs the upper directory, mounts the packed layer on the same base: the tree must be
+/// the same. Gives that tree.
+fn assert_packs(base: &[u8], what: &str, change: impl FnOnce(&Path)) -> Tree {
     let scratch = scratch();
     let at = |name: &str| scratch.path().join(name);
-    let base = base();
-    let lower = Mounted::tar(&base, scratch.path(), "base");
+    let lower = Mounted::tar(base, scratch.path(), "base");
     let (upper, work) = (at("upper"), at("work"));
     let overlay = Mounted::writable(&[&lower.path], &upper, &work, at("merged"));
     change(&overlay.path);
@@ -117,10 +117,10 @@ fn a_packed_upper_shows_the_same_tree_again() {
 
     let mut tar = Vec::new();
     let (info, contents) = pack(&upper, &mut tar).unwrap();
-    assert_eq!(read(&tar).0, info, "ingest must see what pack wrote");
-    let parents = Stack::new(vec![open(&base, read(&base).1.index(None).unwrap(), scratch.path())]);
+    assert_eq!(read(&tar).0, info, "{what}: ingest must see what pack wrote");
+    let parents = Stack::new(vec![open(base, read(base).1.index(None).unwrap(), scratch.path())]);
     let index = contents.index(Some(&parents)).unwrap();
-    assert!(read(&tar).1.index(Some(&parents)).unwrap() == index, "both indexes must be the same");
+    assert!(read(&tar).1.index(Some(&parents)).unwrap() == index, "{what}: both indexes must be the same");
     let top = Mounted::pair(&tar, &index, scratch.path(), "top");
     let again = Mounted::overlay(&[&lower.path, &top.path], at("again"));
     let mut found = without_overlay_xattrs(observe(&again.path));
@@ -133,9 +133,94 @@ fn a_packed_upper_shows_the_same_tree_again() {
             }
         });
     }
-    assert_same(&found, &expected, "packed upper");
-    assert_eq!(expected[&b"new/b"[..]].xattrs.len(), 2);
-    assert_eq!(expected[&b"new"[..]].xattrs.len(), 2);
+    assert_same(&found, &expected, what);
+    expected
+}
+
+#[test]
+fn a_packed_upper_shows_the_same_tree_again() {
+    if !may_mount() {
+        return;
+    }
+    let tree = assert_packs(&base(), "packed upper", change);
+    assert_eq!(tree[&b"new/b"[..]].xattrs.len(), 2);
+    assert_eq!(tree[&b"new"[..]].xattrs.len(), 2);
+}
+
+/// Packing is the inverse of applying, whatever a step does: random trees, random changes.
+#[test]
+fn random_changes_of_random_trees_are_packed_and_applied_again() {
+    if !may_mount() {
+        return;
+    }
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let source = scratch();
+        let tree = source.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        generate::tree(&tree, SHAPE, &mut random);
+        let tar = source.path().join("base.tar");
+        gnu_tar(
+            &["-c", "--format=pax", "--xattrs", "--xattrs-include=*", "--numeric-owner", "."],
+            &tree,
+            &tar,
+        );
+        assert_packs(&fs::read(&tar).unwrap(), &format!("seed {seed}"), |root| {
+            (0..40).for_each(|_| disturb(root, &mut random));
+        });
+    }
+}
+
+const SHAPE: Shape = Shape {
+    entries: 60,
+    long_names: true,
+    any_bytes: true,
+    specials: true,
+    xattrs: true,
+    any_time: true,
+    any_owner: true,
+    holes: true,
+};
+
+/// One change somewhere. What the kernel refuses (a directory of the layer below cannot be renamed) is left undone.
+fn disturb(root: &Path, random: &mut Random) {
+    let mut all: Vec<PathBuf> = observe(root)
+        .into_keys()
+        .filter(|path| !path.is_empty())
+        .map(|path| root.join(OsStr::from_bytes(&path)))
+        .collect();
+    all.push(root.join("first"));
+    let any = |random: &mut Random| all[random.below(all.len() as u64) as usize].clone();
+    let (one, other) = (any(random), any(random));
+    let new = other.parent().unwrap().join(format!("new{}", random.below(30)));
+    let is_directory = fs::symlink_metadata(&one).is_ok_and(|found| found.is_dir());
+    let content = {
+        let length = random.below(5000) as usize;
+        random.bytes(length)
+    };
+    let _ = match random.below(11) {
+        0 if is_directory => fs::remove_dir_all(&one),
+        0 => fs::remove_file(&one),
+        1 => fs::rename(&one, &new),
+        2 => fs::rename(&one, &other),
+        3 => fs::create_dir_all(new.join("in")),
+        4 => fs::write(&new, content),
+        5 => {
+            // Another kind of thing at the same place.
+            let _ = if is_directory { fs::remove_dir_all(&one) } else { fs::remove_file(&one) };
+            if is_directory { fs::write(&one, content) } else { fs::create_dir(&one) }
+        }
+        6 => fs::hard_link(&one, &new),
+        7 => symlink(&other, &new),
+        8 if !fs::symlink_metadata(&one).is_ok_and(|found| found.is_symlink()) => {
+            fs::set_permissions(&one, std::fs::Permissions::from_mode(random.below(0o10000) as u32))
+        }
+        9 => std::os::unix::fs::lchown(&one, Some(random.below(70_000) as u32), Some(7)),
+        _ => {
+            let value = content.get(..20).unwrap_or_default();
+            rustix::fs::lsetxattr(&one, "user.changed", value, XattrFlags::empty()).map_err(Into::into)
+        }
+    };
 }
 
 #[test]
