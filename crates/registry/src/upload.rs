@@ -332,12 +332,12 @@ impl Upload {
         }
     }
 
-    fn open(
+    fn open<'s>(
         &self,
         digest: &Digest,
-        source: &mut dyn Source,
+        source: &'s mut dyn Source,
         offset: u64,
-    ) -> Result<Box<dyn std::io::Read>, Error> {
+    ) -> Result<Box<dyn std::io::Read + 's>, Error> {
         source.open(offset).map_err(|cause| Error::Source {
             subject: Subject::Blob(&self.repository, digest, Access::Push).to_string(),
             source: cause,

@@ -7,7 +7,7 @@ pub trait Source {
     ///
     /// # Errors
     /// Whatever keeps the bytes from being read.
-    fn open(&mut self, offset: u64) -> io::Result<Box<dyn Read>>;
+    fn open(&mut self, offset: u64) -> io::Result<Box<dyn Read + '_>>;
 }
 
 /// Any function that opens.
@@ -16,19 +16,19 @@ where
     F: FnMut(u64) -> io::Result<R>,
     R: Read + 'static,
 {
-    fn open(&mut self, offset: u64) -> io::Result<Box<dyn Read>> {
+    fn open(&mut self, offset: u64) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(self(offset)?))
     }
 }
 
 /// Counts what goes through.
-pub(super) struct Counted {
-    inner: Box<dyn Read>,
+pub(super) struct Counted<'a> {
+    inner: Box<dyn Read + 'a>,
     count: u64,
 }
 
-impl Counted {
-    pub(super) fn new(inner: Box<dyn Read>) -> Self {
+impl<'a> Counted<'a> {
+    pub(super) fn new(inner: Box<dyn Read + 'a>) -> Self {
         Self { inner, count: 0 }
     }
 
@@ -37,7 +37,7 @@ impl Counted {
     }
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.count += count as u64;
