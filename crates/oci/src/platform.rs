@@ -36,6 +36,32 @@ impl Platform {
     }
 }
 
+impl Platform {
+    /// How well an image for `offered` serves where this platform is wanted: 0 is best, `None` is not at all. Processors
+    /// run what was made for older variants of themselves.
+    pub fn suits(&self, offered: &Self) -> Option<u32> {
+        if (&self.os, &self.architecture) != (&offered.os, &offered.architecture) {
+            return None;
+        }
+        // What no variant means.
+        let usual = match self.architecture.as_str() {
+            "arm" => "v7",
+            "arm64" => "v8",
+            "amd64" => "v1",
+            _ => "",
+        };
+        let variant = |platform: &Self| platform.variant.clone().unwrap_or_else(|| usual.to_owned());
+        let (wanted, offered) = (variant(self), variant(offered));
+        let version = |text: &str| text.strip_prefix('v')?.parse::<u32>().ok();
+        match (version(&wanted), version(&offered)) {
+            _ if wanted == offered => Some(0),
+            (Some(wanted), Some(offered)) => wanted.checked_sub(offered),
+            // Nobody asked for a variant.
+            _ => self.variant.is_none().then_some(u32::MAX),
+        }
+    }
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;

@@ -125,6 +125,15 @@ pub fn block_forwarded_signals() -> std::io::Result<()> {
     signals::block()
 }
 
+/// Lets signals through in this thread while `body` runs: what a program does between [`block_forwarded_signals`] and the
+/// start of a container can be interrupted.
+///
+/// # Errors
+/// Fails never in practice.
+pub fn with_signals<T>(body: impl FnOnce() -> T) -> std::io::Result<T> {
+    signals::unblocked(body)
+}
+
 /// Runs the loop until the process has ended and its output is passed on, or the client detaches.
 ///
 /// # Errors

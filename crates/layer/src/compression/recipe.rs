@@ -73,6 +73,11 @@ impl Recipe {
         self.compression
     }
 
+    /// Whether it makes anything smaller.
+    pub fn compresses(&self) -> bool {
+        self.compression != Compression::None
+    }
+
     /// Uncompressed bytes of a block; the last one of a layer is shorter.
     pub(super) fn block(&self) -> u64 {
         match self.compression {

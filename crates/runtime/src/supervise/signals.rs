@@ -38,6 +38,14 @@ pub(super) fn block() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Runs something with nothing blocked in this thread.
+pub(super) fn unblocked<T>(body: impl FnOnce() -> T) -> std::io::Result<T> {
+    let old = sys::set_signal_mask(SignalSet(0))?;
+    let value = body();
+    sys::set_signal_mask(old)?;
+    Ok(value)
+}
+
 /// What arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
