@@ -1,6 +1,7 @@
 //! `build`: reads the context and the Dockerfile, lets the `build` crate plan and decide, does what it asks for,
 //! stores the image and names it. The name is given last: it is the commit point.
 
+mod bases;
 mod cache;
 mod changes;
 mod check;
@@ -49,6 +50,8 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, PathBuf>,
     /// Whether the result becomes an image in the store. Otherwise only its layers are kept, as build cache.
     pub keep_image: bool,
+    /// `--pull`: names of base images are looked up on their registries, also those that are here.
+    pub pull: bool,
     /// Names for the result.
     pub tags: Vec<Reference>,
     /// What the plan depends on.

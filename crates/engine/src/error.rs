@@ -10,13 +10,21 @@ pub enum EngineError {
     /// No image has this name or ID.
     #[error("No such image: {0}")]
     NoSuchImage(String),
-    /// `run` and `build` cannot go and get it.
-    #[error("Unable to find image '{name}' locally{}; there is no pull yet: load or import it", suggestion(.near))]
+    /// `run` was told not to go and get it.
+    #[error("Unable to find image '{name}' locally{}; pull, load, import or build it first", suggestion(.near))]
     ImageNotLocal {
         /// As it was looked for.
         name: String,
         /// Local names that look like it.
         near: Vec<String>,
+    },
+    /// An image is neither here nor to be had, but one here has a similar name.
+    #[error("{source}{}", suggestion(.near))]
+    NotPulled {
+        /// Local names that look like it.
+        near: Vec<String>,
+        /// Why it cannot be had.
+        source: Box<EngineError>,
     },
     /// No container has this name or ID.
     #[error("No such container: {0}")]
@@ -45,6 +53,12 @@ pub enum EngineError {
     /// An archive is not one, or is damaged.
     #[error("{0}")]
     Archive(String),
+    /// A registry, or the way to it, did not do what it should.
+    #[error(transparent)]
+    Registry(#[from] strata_registry::Error),
+    /// An image could not be pulled or pushed.
+    #[error(transparent)]
+    Transfer(#[from] crate::transfer::TransferError),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),

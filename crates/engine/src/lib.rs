@@ -16,8 +16,12 @@ mod open;
 pub mod run;
 pub mod serve;
 pub mod system;
+pub mod transfer;
 mod unpack;
 pub mod volume;
 
 pub use error::EngineError;
-pub use open::{Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process, seal_process};
+pub use open::{
+    Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process, seal_process, with_signals,
+};
+pub use strata_registry as registry;

@@ -3,6 +3,7 @@ use crate::EngineError;
 use crate::run::stored::Stored;
 use std::path::{Path, PathBuf};
 use strata_oci::DiffId;
+use strata_registry::Registries;
 use strata_runtime::cgroup::Layout;
 use strata_runtime::mount;
 use strata_store::{GcOptions, Store, StoreOptions};
@@ -26,6 +27,7 @@ pub struct EngineOptions {
 pub struct Engine {
     options: EngineOptions,
     store: Store,
+    registries: Registries,
 }
 
 impl Engine {
@@ -38,7 +40,7 @@ impl Engine {
             access: options.access,
             ended: discard_groups,
         })?;
-        let engine = Self { options, store };
+        let engine = Self { options, store, registries: Registries::new(strata_registry::Config::default()) };
         engine.tidy_reaped()?;
         Ok(engine)
     }
@@ -54,6 +56,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The same engine with another client of registries: who the user is, mirrors, certificates. Without it, an engine
+    /// knows no credentials.
+    #[must_use]
+    pub fn with_registries(mut self, registries: Registries) -> Self {
+        self.registries = registries;
+        self
+    }
+
+    /// The client of registries.
+    pub fn registries(&self) -> &Registries {
+        &self.registries
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -102,11 +117,22 @@ impl Engine {
 
     /// The error for an image that is not here, with local names that look like it.
     pub(crate) fn not_local(&self, name: &str) -> EngineError {
+        EngineError::ImageNotLocal { name: name.to_owned(), near: self.near(name) }
+    }
+
+    /// The error for an image that is neither here nor to be had from its registry.
+    pub fn not_pulled(&self, name: &str, error: EngineError) -> EngineError {
+        match self.near(name) {
+            near if near.is_empty() => error,
+            near => EngineError::NotPulled { near, source: Box::new(error) },
+        }
+    }
+
+    fn near(&self, name: &str) -> Vec<String> {
         let images = self.store().images().list().unwrap_or_default();
         let names: Vec<String> =
             images.iter().flat_map(|image| image.tags.iter().map(|tag| tag.familiar())).collect();
-        let near = strata_dockerfile::nearest(name, names.iter().map(String::as_str), true);
-        EngineError::ImageNotLocal { name: name.to_owned(), near: near.into_iter().collect() }
+        strata_dockerfile::nearest(name, names.iter().map(String::as_str), true).into_iter().collect()
     }
 
     /// Deletes layers that nothing names any more, unmounting them first; bytes given back.
@@ -154,6 +180,11 @@ pub fn seal_process() -> Result<(), EngineError> {
         strata_runtime::helper::seal_executable()?;
     }
     Ok(())
+}
+
+/// Lets signals through while `body` runs, in a program that prepared for forwarding them.
+pub fn with_signals<T>(body: impl FnOnce() -> T) -> Result<T, EngineError> {
+    Ok(strata_runtime::supervise::with_signals(body)?)
 }
 
 /// The hook every program that uses the engine calls first: when this process was started as one of the

@@ -27,6 +27,8 @@ pub struct DiskUsage {
     pub cache: Vec<CacheUsage>,
     /// Logical bytes of layers that only the build cache keeps.
     pub cache_only_size: u64,
+    /// Bytes of interrupted downloads, which the next pull goes on with.
+    pub downloads: u64,
     /// Bytes the whole store takes on disk, as `du` counts them.
     pub physical: u64,
 }
@@ -125,6 +127,7 @@ impl Engine {
             volumes: volumes.collect(),
             cache: usage.cache.iter().map(cache_usage).collect(),
             cache_only_size: usage.cache_only_size,
+            downloads: self.store().downloads().usage()?,
             physical: self.store().physical_usage()?.allocated,
         })
     }
@@ -194,7 +197,13 @@ impl Engine {
     /// Removes build cache (`all`: what images still hold too); records removed and bytes given back.
     pub fn prune_cache(&self, all: bool) -> Result<(Vec<CacheUsage>, u64), EngineError> {
         let removed = self.store().cache().prune(CachePrune { all, ..Default::default() })?;
-        let reclaimed = self.collect_garbage(false)?;
+        let mut reclaimed = 0;
+        if all {
+            // What registries said of base images, and what they were about to send.
+            self.store().images().forget_resolved()?;
+            reclaimed += self.store().downloads().collect(true)?;
+        }
+        reclaimed += self.collect_garbage(false)?;
         Ok((removed.iter().map(cache_usage).collect(), reclaimed))
     }
 }

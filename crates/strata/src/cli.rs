@@ -55,7 +55,8 @@ impl Global {
             (None, None) => defaults.1,
         };
         let root = self.root.clone().unwrap_or(defaults.0);
-        Ok(Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers, access })?)
+        let engine = Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers, access })?;
+        Ok(engine.with_registries(crate::registries::from_environment()?))
     }
 }
 
@@ -100,6 +101,10 @@ enum Command {
     Tag(commands::tag::Tag),
     /// Remove images
     Rmi(commands::rmi::Rmi),
+    /// Fetch images from a registry
+    Pull(commands::pull::Pull),
+    /// Send images to a registry
+    Push(commands::push::Push),
     /// Save images to a tar archive
     Save(commands::save::Save),
     /// Load images from a tar archive
@@ -166,6 +171,10 @@ enum ImageCommand {
     Rm(commands::rmi::Rmi),
     /// Remove unused images
     Prune(commands::image_prune::ImagePrune),
+    /// Fetch images from a registry
+    Pull(commands::pull::Pull),
+    /// Send images to a registry
+    Push(commands::push::Push),
     /// Save images to a tar archive
     Save(commands::save::Save),
     /// Load images from a tar archive
@@ -233,6 +242,8 @@ impl Cli {
             Command::Inspect(args) => args.run(global),
             Command::Tag(args) => args.run(global),
             Command::Rmi(args) => args.run(global),
+            Command::Pull(args) => args.run(global),
+            Command::Push(args) => args.run(global),
             Command::Save(args) => args.run(global),
             Command::Load(args) => args.run(global),
             Command::Import(args) => args.run(global),
@@ -267,6 +278,8 @@ impl ImageCommand {
             Self::Tag(args) => args.run(global),
             Self::Rm(args) => args.run(global),
             Self::Prune(args) => args.run(global),
+            Self::Pull(args) => args.run(global),
+            Self::Push(args) => args.run(global),
             Self::Save(args) => args.run(global),
             Self::Load(args) => args.run(global),
             Self::Import(args) => args.run(global),

@@ -4,6 +4,7 @@ use crate::usage::Invocation;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io::Write;
 use strata_engine::EngineError;
+use strata_engine::transfer::TransferError;
 
 /// A failed command: what to print on standard error, and the exit code.
 #[derive(Debug)]
@@ -77,6 +78,9 @@ impl Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let text = with_causes(&error);
+        if matches!(error, EngineError::Transfer(TransferError::Cancelled)) {
+            return Self::with_code(text, 130);
+        }
         // A sentence that says of itself that it is an error needs no second word for it.
         if text.starts_with("Error ") { Self::with_code(text, 1) } else { Self::new(text) }
     }

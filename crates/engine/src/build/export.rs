@@ -6,11 +6,13 @@ mod directory;
 mod tests;
 
 use super::BuildReport;
+use crate::transfer::{Progress, Pushed, Recipe, TransferEvents};
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use strata_layer::tree::{Entry, SourceTree};
 use strata_layer::{LayerBuilder, LayerError, Stack};
 use strata_oci::{Descriptor, Manifest, Raw, Reference};
@@ -61,6 +63,19 @@ impl Engine {
         archive.rewind()?;
         // An archive of our own: nothing in it leads out of the directory.
         Ok(tar::Archive::new(archive).unpack(directory)?)
+    }
+
+    /// Sends a build to a registry.
+    pub fn push_build(
+        &self,
+        report: &BuildReport,
+        reference: &Reference,
+        recipe: Option<Recipe>,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Pushed, EngineError> {
+        events(Progress::PushingTo(&reference.name()));
+        self.push_config(&report.config, reference, recipe, events, cancel)
     }
 
     /// The manifest under which a build would be pushed uncompressed, and its descriptor.

@@ -1,9 +1,13 @@
-//! Layer handles: a layer in the store, or a RUN's directory that is still being packed.
+//! Layer handles: a layer in the store, a RUN's directory that is still being packed, or a layer of a registry's image
+//! that nobody has needed yet.
 use super::cache::failed;
 use crate::EngineError;
+use crate::transfer::LazyImage;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use strata_build::{CommittedLayer, Layer, WorkerError};
+use strata_oci::DiffId;
 use strata_store::Ingest;
 
 /// A layer of a build.
@@ -13,6 +17,7 @@ pub(super) struct LayerHandle(Arc<State>);
 enum State {
     Committed(CommittedLayer),
     Packing(Packing),
+    Remote(DiffId, Arc<LazyImage>),
 }
 
 /// A RUN's writable directory: the next step's lower one while a thread packs it.
@@ -65,10 +70,32 @@ impl LayerHandle {
         Self(Arc::new(State::Packing(Packing { upper, _scratch: scratch, outcome })))
     }
 
+    /// A layer of an image that is fetched when somebody needs it.
+    pub(super) fn remote(layer: DiffId, image: Arc<LazyImage>) -> Self {
+        Self(Arc::new(State::Remote(layer, image)))
+    }
+
+    /// The image that has to be fetched before the layer can be used.
+    pub(super) fn image(&self) -> Option<&Arc<LazyImage>> {
+        match &*self.0 {
+            State::Remote(_, image) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// Its name, if that is known without waiting or fetching.
+    pub(super) fn name(&self) -> Option<DiffId> {
+        match &*self.0 {
+            State::Committed(layer) => Some(layer.diff_id),
+            State::Remote(layer, _) => Some(*layer),
+            State::Packing(_) => None,
+        }
+    }
+
     /// Without waiting.
     pub(super) fn place(&self) -> Place<'_> {
         match &*self.0 {
-            State::Committed(_) => Place::Store,
+            State::Committed(_) | State::Remote(..) => Place::Store,
             State::Packing(packing) => Place::Directory(&packing.upper),
         }
     }
@@ -79,6 +106,10 @@ impl Layer for LayerHandle {
         match &*self.0 {
             State::Committed(layer) => Ok(*layer),
             State::Packing(packing) => packing.outcome.wait(),
+            State::Remote(layer, image) => {
+                image.fetch(&|_| {}, &AtomicBool::new(false)).map_err(failed)?;
+                image.committed(layer).map_err(failed)
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ mod tests {
             dockerfile_path: None,
             contexts: BTreeMap::new(),
             keep_image: true,
+            pull: false,
             tags: Vec::new(),
             options: BuildOptions::default(),
             secrets: Vec::new(),

@@ -95,7 +95,7 @@ impl<'a> EngineWorker<'a> {
         self.packing.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
-    fn check_cancelled(&self) -> Result<(), WorkerError> {
+    pub(super) fn check_cancelled(&self) -> Result<(), WorkerError> {
         if self.cancel.load(Ordering::Relaxed) { Err(WorkerError::Cancelled) } else { Ok(()) }
     }
 
@@ -127,6 +127,7 @@ impl<'a> EngineWorker<'a> {
                 failed(EngineError::Invalid(format!("build context {name:?} was not given as a directory")))
             }),
             Origin::Layers(handles) => {
+                self.bring(handles)?;
                 let layers = diff_ids(handles)?;
                 let stack =
                     self.engine.store().layers().stack(&layers).map_err(|e| failed(EngineError::from(e)))?;
@@ -162,27 +163,11 @@ pub(super) fn copy_failed(error: CopyError) -> WorkerError {
 impl Worker for EngineWorker<'_> {
     type Layer = LayerHandle;
 
-    fn resolve(&self, reference: &Reference, _platform: &Platform) -> Result<Base<LayerHandle>, WorkerError> {
-        let store = self.engine.store();
-        let found = store.images().lookup(reference).map_err(|error| failed(EngineError::from(error)))?;
-        // An image may also be named by its ID or the beginning of it, as `FROM 9b625cead5fc`.
-        let id = match found {
-            Some(id) => id,
-            None => store
-                .images()
-                .resolve(&reference.familiar_name())
-                .map_err(|_| failed(self.engine.not_local(&reference.familiar())))?,
-        };
-        let config = store.images().config(&id).map_err(|error| failed(EngineError::from(error)))?;
-        let layers = &config.value().rootfs.diff_ids;
-        self.lease.hold(layers).map_err(|error| failed(EngineError::from(error)))?;
-        let records = store.layers().records(layers).map_err(|error| failed(EngineError::from(error)))?;
-        let handles = records
-            .iter()
-            .map(|layer| CommittedLayer { diff_id: layer.diff_id, size: layer.content_size })
-            .map(LayerHandle::committed_as)
-            .collect();
-        Ok(Base { image_id: id, config, layers: handles })
+    fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Base<LayerHandle>, WorkerError> {
+        match self.local(reference, platform).map_err(failed)? {
+            Some(base) => Ok(base),
+            None => self.elsewhere(reference, platform).map_err(failed),
+        }
     }
 
     fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<LayerHandle>>, WorkerError> {
@@ -201,6 +186,10 @@ impl Worker for EngineWorker<'_> {
         detail: Detail,
     ) -> Result<Selected, WorkerError> {
         self.check_cancelled()?;
+        let remembered = (detail == Detail::Digest).then(|| self.remembered(origin, selection)).flatten();
+        if let Some((_, Some(digest))) = remembered {
+            return Ok(Selected { digest, files: Vec::new() });
+        }
         // Listings belong to a key, and so to the files that it was made from.
         let seen = (detail == Detail::Files).then(|| self.seen(origin, selection)).flatten();
         let look = || -> Result<(Arc<copy::Selection>, Digest), WorkerError> {
@@ -230,6 +219,9 @@ impl Worker for EngineWorker<'_> {
         if let (Detail::Digest, true, Some(name)) = (detail, selection.wildcards, context_name(origin)) {
             self.lock_seen().insert((name, selection.clone()), found);
         }
+        if let Some((key, None)) = remembered {
+            self.remember(&key, digest)?;
+        }
         Ok(Selected { digest, files })
     }
 
@@ -240,6 +232,7 @@ impl Worker for EngineWorker<'_> {
         op: &FileOp,
     ) -> Result<LayerHandle, WorkerError> {
         self.check_cancelled()?;
+        self.bring(parents)?;
         self.make_files(parents, origin, op)
     }
 
@@ -251,6 +244,7 @@ impl Worker for EngineWorker<'_> {
         output: &(dyn Fn(Stream, &[u8]) + Sync),
     ) -> Result<LayerHandle, ExecError> {
         self.check_cancelled()?;
+        self.bring(parents)?;
         self.run_process(parents, inputs, op, output)
     }
 }

@@ -8,5 +8,7 @@ mod contexts;
 mod damage;
 mod full_disk;
 mod interrupts;
+mod registry;
+mod transfer;
 mod user;
 mod world;

@@ -129,6 +129,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         context: ContextSource::Directory(context.to_owned()),
         dockerfile_path: Some(context.join("Dockerfile")),
         contexts: Default::default(),
+        pull: false,
         tags: vec!["built:latest".parse().unwrap()],
         options: BuildOptions { network: strata_engine::build::Network::None, ..Default::default() },
         secrets: Vec::new(),

@@ -87,9 +87,12 @@ pub(crate) struct Build {
     /// Most steps at once
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Accepted for Docker's sake: images are always local
-    #[arg(long, hide = true)]
+    /// Ask registries what the names of base images mean now, also of those that are here
+    #[arg(long)]
     pull: bool,
+    /// Send the image to the registry of its names
+    #[arg(long)]
+    push: bool,
     /// Accepted for Docker's sake
     #[arg(long, hide = true, default_value = "true", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     rm: String,
@@ -116,8 +119,9 @@ impl Build {
         strata_engine::prepare_process(false)?;
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
-        let outputs = self.outputs.parse()?;
+        let outputs = self.outputs.parse(self.push)?;
         let Request { mut request, dockerfile } = self.request(mode, global)?;
+        outputs.check(&request)?;
         outputs.prepare(&mut request);
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
             Ok(parsed) => parsed,
@@ -153,7 +157,7 @@ impl Build {
                         let _ = writeln!(std::io::stderr(), "{text}");
                     }
                 };
-                outputs.write(&engine, &request, &report, &tell)?;
+                outputs.write(&engine, &request, &report, &tell, &cancel)?;
                 if let Some(path) = &self.iidfile {
                     fs_err::write(path, report.id.to_string())?;
                 }

@@ -97,6 +97,12 @@ impl Df {
                 units::size(usage.physical),
                 usage.physical
             ));
+            if usage.downloads > 0 {
+                let size = units::size(usage.downloads);
+                text.push_str(&format!(
+                    "of it interrupted downloads: {size} (builder prune -a removes them)\n"
+                ));
+            }
         }
         emit(&text)?;
         Ok(0)

@@ -3,6 +3,7 @@
 mod mounts;
 
 use super::arguments::{at_least, label};
+use super::pull;
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::usage::Invocation;
@@ -127,8 +128,8 @@ pub(crate) struct Run {
     /// Platform of the image
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
-    /// Accepted for Docker's sake: there is nothing to be quiet about
-    #[arg(short, long, hide = true)]
+    /// Say nothing about the pull
+    #[arg(short, long)]
     quiet: bool,
     /// Restart policy: only no
     #[arg(long, value_name = "POLICY", default_value = "no", hide = true)]
@@ -146,8 +147,14 @@ impl Run {
         strata_engine::prepare_process(true)?;
         reject_stray_flag(self.arguments.first())?;
         at_least(&self.arguments, 1)?;
+        let policy = self.pull.parse().map_err(|why: String| Failure::run(why, 125))?;
+        let quiet = self.quiet;
+        let platform = self.platform.as_deref().and_then(|text| text.parse::<Platform>().ok());
         let request = self.request()?;
         let engine = global.engine().map_err(|failure| Failure::run(failure, 125))?;
+        if let Err(error) = pull::ensure(&engine, &request.image, policy, platform.as_ref(), quiet) {
+            return Err(Failure::run(with_causes(&error), 125));
+        }
         let mut notify = |warning: &str| eprintln!("WARNING: {warning}");
         match engine.run(&request, &mut notify) {
             Ok(RunOutcome::Started(id)) => {
@@ -231,19 +238,6 @@ impl Run {
     /// Flags that are understood, but whose values cannot all be honoured.
     fn check_accepted(&self) -> Result<(), Failure> {
         let bad = |message: String| Err(Failure::run(message, 125));
-        match self.pull.as_str() {
-            "missing" | "never" => {}
-            "always" => {
-                return bad(
-                    "--pull always: registries are not supported yet: load or import the image".to_owned()
-                );
-            }
-            other => {
-                return bad(format!(
-                    "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
-                ));
-            }
-        }
         let host = Platform::host();
         match self.platform.as_deref().map(str::parse::<Platform>) {
             None => {}

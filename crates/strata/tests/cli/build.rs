@@ -28,18 +28,19 @@ fn progress_without_run() {
 #[test]
 fn errors_point_into_the_dockerfile() {
     let world = World::with_base();
+    world.ok(&["tag", "base:1", "127.0.0.1:9/base:1"]);
     let cases = [
         "FROM base:1\nRUNN true\n",
         "FROM\n",
         "FROM base:1 # the base\n",
         "FROM base:1\nEXPOSE 80 # web\n",
         "FROM Base:1\n",
-        "FROM nosuch:9\n",
-        "FROM bas:1\n",
+        "FROM 127.0.0.1:9/nosuch:9\n",
+        "FROM 127.0.0.1:9/bas:1\n",
         "FROM base:1\nCOPY missing.txt /\n",
         "FROM base:1\nCOPY onlyone\n",
         "FROM base:1\nENV A\n",
-        "FROM base:1\nCOPY --from=nosuch /a /b\n",
+        "FROM base:1\nCOPY --from=127.0.0.1:9/nosuch /a /b\n",
         "ENV A=1\nFROM base:1\n",
         "",
     ];

@@ -31,8 +31,9 @@ fn run_in_the_foreground() {
 fn run_refuses() {
     let Some(world) = World::with_shell("run_refuses") else { return };
     insta::assert_snapshot!(world.transcript(&[
-        "run --rm nosuch",
-        "run --rm bx:1",
+        "run --rm 127.0.0.1:9/nosuch",
+        "run --rm --pull never nosuch",
+        "run --rm --pull never bx:1",
         "run --rm BOX:1",
         "run --rm --network nosuch box:1",
         "run --rm --name -bad box:1",

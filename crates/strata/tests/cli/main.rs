@@ -14,9 +14,13 @@ mod modes;
 mod ports;
 mod questions;
 mod registry;
+#[allow(dead_code, reason = "the engine's tests use the rest")]
+#[path = "../../../engine/tests/it/registry.rs"]
+mod remote;
 mod signals;
 mod syntax;
 mod terminal;
+mod transfer;
 mod usage;
 mod volumes;
 mod world;

@@ -1,20 +1,25 @@
 //! `-o`, `--metadata-file`: where the result of a build goes.
 
 use crate::commands::destination::write_file;
-use crate::failure::Failure;
+use crate::commands::push;
+use crate::commands::transfer::Display;
+use crate::failure::{Failure, with_causes};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use strata_engine::Engine;
 use strata_engine::build::{BuildReport, BuildRequest};
+use strata_engine::transfer::{Progress, Pushed, Recipe};
 use strata_oci::Reference;
 
 #[derive(Args, Debug)]
 pub(super) struct OutputFlags {
-    /// Where the result goes: DIRECTORY, - (a tar), or type=local|tar|oci|docker|image|cacheonly[,dest=PATH][,name=NAME]
+    /// Where the result goes: DIRECTORY, - (a tar), or
+    /// type=local|tar|oci|docker|image|registry|cacheonly[,dest=PATH][,name=NAME][,push=true][,compression=gzip|zstd]
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
     /// Write digests and names of the result to a file, as JSON
@@ -33,6 +38,8 @@ enum Output {
     Archive { destination: Option<PathBuf>, names: Vec<Reference>, packed: bool },
     /// An image in the store.
     Image(Vec<Reference>),
+    /// An image on the registries of its names; in the store too if `kept`.
+    Registry { names: Vec<Reference>, kept: bool, recipe: Option<Recipe> },
     /// Nothing but the cache.
     Nothing,
 }
@@ -45,8 +52,11 @@ pub(super) struct Outputs {
 }
 
 impl OutputFlags {
-    pub(super) fn parse(&self) -> Result<Outputs, Failure> {
-        let list = self.output.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+    pub(super) fn parse(&self, push: bool) -> Result<Outputs, Failure> {
+        let mut list = self.output.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        if push {
+            list.push(Output::Registry { names: Vec::new(), kept: true, recipe: None });
+        }
         let to_stdout = list.iter().filter(|output| output.is_stdout()).count();
         if to_stdout > 1 {
             return Err(bad("only one output can go to standard output"));
@@ -68,6 +78,7 @@ fn parse(text: &str) -> Result<Output, Failure> {
         return Ok(if text == "-" { Output::Tar(None) } else { Output::Directory(text.into()) });
     }
     let (mut kind, mut destination, mut names, mut packed) = (None, None, Vec::new(), true);
+    let (mut push, mut compression, mut level) = (false, None, None);
     for field in fields(text) {
         let (key, value) = field
             .split_once('=')
@@ -83,23 +94,36 @@ fn parse(text: &str) -> Result<Output, Failure> {
                 }
             }
             "tar" => packed = boolean(key, value)?,
-            "push" | "push-by-digest" if boolean(key, value)? => {
-                return Err(bad(
-                    "-o push=true: registries are not supported yet; use type=oci and another tool",
-                ));
+            "push" => push = boolean(key, value)?,
+            "push-by-digest" if boolean(key, value)? => {
+                return Err(bad("push-by-digest=true in -o is not supported: give the image a name"));
             }
-            "platform-split" | "push" | "push-by-digest" | "unpack" | "store" | "oci-mediatypes"
-            | "name-canonical" => {
+            "platform-split" | "push-by-digest" | "unpack" | "store" | "oci-mediatypes"
+            | "name-canonical" | "force-compression" => {
                 boolean(key, value)?;
             }
-            "compression" if value == "uncompressed" => {}
+            "compression" => compression = Some(value.to_owned()),
+            "compression-level" => {
+                level = Some(value.parse().map_err(|_| bad(format!("{value:?} is no level")))?)
+            }
             "mode" if value == "copy" => {}
             _ => return Err(bad(format!("{key}={value} in -o is not supported"))),
         }
     }
+    let recipe = match (&compression, level) {
+        (None, None) => None,
+        (name, level) => Some(Recipe::new(name.as_deref().unwrap_or("gzip"), level).map_err(bad)?),
+    };
+    let pushes = push || kind.as_deref() == Some("registry");
+    if recipe.is_some_and(|recipe| recipe.compresses()) && !pushes {
+        return Err(bad("compression in -o is for type=registry and push=true; archives are not compressed"));
+    }
+    if push && !matches!(kind.as_deref(), Some("image" | "registry")) {
+        return Err(bad("push=true in -o is for type=image"));
+    }
     let path = |destination: Option<String>| destination.filter(|path| path != "-").map(PathBuf::from);
     match kind.as_deref() {
-        None => Err(bad("type is required for -o: local, tar, oci, docker, image or cacheonly")),
+        None => Err(bad("type is required for -o: local, tar, oci, docker, image, registry or cacheonly")),
         Some("local") => match destination {
             Some(directory) if directory != "-" => Ok(Output::Directory(directory.into())),
             _ => Err(bad("dest is required for -o type=local: a directory")),
@@ -113,14 +137,13 @@ fn parse(text: &str) -> Result<Output, Failure> {
             }
             Ok(Output::Archive { destination, names, packed })
         }
+        Some("image") if push => Ok(Output::Registry { names, kept: true, recipe }),
         Some("image") => Ok(Output::Image(names)),
+        Some("registry") => Ok(Output::Registry { names, kept: false, recipe }),
         Some("cacheonly") => Ok(Output::Nothing),
-        Some("registry") => {
-            Err(bad("-o type=registry: registries are not supported yet; use type=oci and another tool"))
-        }
-        Some(other) => {
-            Err(bad(format!("unknown type {other:?} of -o: use local, tar, oci, docker, image or cacheonly")))
-        }
+        Some(other) => Err(bad(format!(
+            "unknown type {other:?} of -o: use local, tar, oci, docker, image, registry or cacheonly"
+        ))),
     }
 }
 
@@ -156,11 +179,20 @@ impl Outputs {
     pub(super) fn prepare(&self, request: &mut BuildRequest) {
         request.keep_image = self.list.is_empty();
         for output in &self.list {
-            if let Output::Image(names) = output {
+            if let Output::Image(names) | Output::Registry { names, kept: true, .. } = output {
                 request.keep_image = true;
                 request.tags.extend(names.iter().cloned());
             }
         }
+    }
+
+    /// Refuses, before anything is built, to push what has no name.
+    pub(super) fn check(&self, request: &BuildRequest) -> Result<(), Failure> {
+        let nameless = |output: &Output| matches!(output, Output::Registry { names, .. } if names.is_empty());
+        if request.tags.is_empty() && self.list.iter().any(nameless) {
+            return Err(bad("tag is needed when pushing to registry"));
+        }
+        Ok(())
     }
 
     /// True when standard output belongs to an export.
@@ -175,7 +207,9 @@ impl Outputs {
         request: &BuildRequest,
         report: &BuildReport,
         tell: &dyn Fn(&str),
+        cancel: &AtomicBool,
     ) -> Result<(), Failure> {
+        let mut pushed = None;
         let epoch = request.options.build_args.get("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
         for output in &self.list {
             match output {
@@ -199,11 +233,23 @@ impl Outputs {
                         }
                     }
                 }
+                Output::Registry { names, recipe, .. } => {
+                    let names = if names.is_empty() { &request.tags } else { names };
+                    for name in names {
+                        let display = Display::stderr();
+                        let shown = |progress: Progress<'_>| display.show(progress);
+                        let sent = engine.push_build(report, name, *recipe, &shown, cancel);
+                        display.end();
+                        let sent = sent.map_err(|error| bad(with_causes(&error)))?;
+                        tell(&push::summary(&sent));
+                        pushed = Some(sent);
+                    }
+                }
                 Output::Image(_) | Output::Nothing => {}
             }
         }
         match &self.metadata_file {
-            Some(path) => self.write_metadata(engine, request, report, path),
+            Some(path) => self.write_metadata(engine, request, report, pushed.as_ref(), path),
             None => Ok(()),
         }
     }
@@ -213,17 +259,23 @@ impl Outputs {
         engine: &Engine,
         request: &BuildRequest,
         report: &BuildReport,
+        pushed: Option<&Pushed>,
         path: &Path,
     ) -> Result<(), Failure> {
         let mut document = Map::new();
-        let image = |output: &Output| matches!(output, Output::Image(_) | Output::Archive { .. });
+        let image =
+            |output: &Output| !matches!(output, Output::Directory(_) | Output::Tar(_) | Output::Nothing);
         if self.list.is_empty() || self.list.iter().any(image) {
-            let (manifest, descriptor) = engine.manifest(report)?;
+            let (manifest, mut descriptor) = engine.manifest(report)?;
+            let mut digest = *manifest.digest();
+            if let Some(pushed) = pushed {
+                (digest, descriptor.digest, descriptor.size) = (pushed.digest, pushed.digest, pushed.size);
+            }
             document.insert("containerimage.config.digest".to_owned(), Value::from(report.id.to_string()));
             document.insert("containerimage.descriptor".to_owned(), json!(descriptor));
-            document.insert("containerimage.digest".to_owned(), Value::from(manifest.digest().to_string()));
+            document.insert("containerimage.digest".to_owned(), Value::from(digest.to_string()));
             let names = self.list.iter().filter_map(|output| match output {
-                Output::Archive { names, .. } => Some(names),
+                Output::Archive { names, .. } | Output::Registry { names, kept: false, .. } => Some(names),
                 _ => None,
             });
             let names: Vec<String> =
@@ -284,6 +336,11 @@ mod tests {
         assert_eq!(parsed("type=docker"), Output::Image(Vec::new()));
         let named = Output::Image(vec!["a:1".parse().unwrap(), "b".parse().unwrap()]);
         assert_eq!(parsed("type=image,\"name=a:1,b\",push=false"), named);
+        let registry = |kept, recipe| Output::Registry { names: Vec::new(), kept, recipe };
+        assert_eq!(parsed("type=registry"), registry(false, None));
+        let zstd = Recipe::new("zstd", Some(9)).expect("a recipe");
+        let text = "type=image,push=true,compression=zstd,compression-level=9";
+        assert_eq!(parsed(text), registry(true, Some(zstd)));
         let archive = |packed| Output::Archive { destination: Some("x".into()), names: Vec::new(), packed };
         assert_eq!(parsed("type=oci,dest=x"), archive(true));
         assert_eq!(parsed("type=oci,dest=x,tar=false"), archive(false));
@@ -293,12 +350,14 @@ mod tests {
     fn what_cannot_be_done_is_said() {
         let failed = "ERROR: failed to build: ";
         assert_eq!(refused("type=local"), format!("{failed}dest is required for -o type=local: a directory"));
-        let wanted = "type is required for -o: local, tar, oci, docker, image or cacheonly";
+        let wanted = "type is required for -o: local, tar, oci, docker, image, registry or cacheonly";
         assert_eq!(refused("dest=x"), format!("{failed}{wanted}"));
         for text in [
             "type=what",
-            "type=registry",
-            "type=image,push=true",
+            "type=tar,push=true",
+            "type=oci,dest=x,compression=zstd",
+            "type=registry,compression=xz",
+            "type=registry,compression=gzip,compression-level=10",
             "type=local,dest=x,what=1",
             "type=tar,tar=maybe",
         ] {

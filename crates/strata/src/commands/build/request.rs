@@ -64,6 +64,7 @@ impl Build {
             dockerfile_path: path,
             contexts,
             keep_image: true,
+            pull: self.pull,
             tags,
             options: BuildOptions {
                 target: self.target.clone(),

@@ -1,0 +1,108 @@
+//! The images that a build stands on: those of the store, and those of registries, whose layers come when a step needs
+//! them.
+use super::cache::{StoreCache, failed};
+use super::layer::LayerHandle;
+use super::worker::EngineWorker;
+use crate::EngineError;
+use std::sync::Arc;
+use strata_build::{
+    Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Origin, Selection, WorkerError,
+};
+use strata_oci::{Digest, ImageId, Platform, Reference};
+
+impl EngineWorker<'_> {
+    /// An image of the store: by name, if it is one for the platform and need not be asked for again; or by its ID or the
+    /// beginning of it, as `FROM 9b625cead5fc`.
+    pub(super) fn local(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Base<LayerHandle>>, EngineError> {
+        let images = self.engine().store().images();
+        let named = if self.request().pull { None } else { images.lookup(reference)? };
+        if let Some(id) = named {
+            let base = self.stored(id)?;
+            // An image that says of no platform that it is its own serves all.
+            let own = &base.config.value().platform;
+            if own.architecture.is_empty() || platform.suits(own).is_some() {
+                return Ok(Some(base));
+            }
+        }
+        // Only what can be nothing but an ID: names come first, and a registry may have this one.
+        let name = reference.familiar_name();
+        let by_id = named.is_none() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match by_id.then(|| images.resolve(&name)) {
+            Some(Ok(id)) => Ok(Some(self.stored(id)?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn stored(&self, id: ImageId) -> Result<Base<LayerHandle>, EngineError> {
+        let store = self.engine().store();
+        let config = store.images().config(&id)?;
+        let layers = &config.value().rootfs.diff_ids;
+        self.lease().hold(layers)?;
+        let handles = store.layers().records(layers)?.into_iter().map(|layer| {
+            LayerHandle::committed_as(CommittedLayer { diff_id: layer.diff_id, size: layer.content_size })
+        });
+        let layers = handles.collect();
+        Ok(Base { image_id: id, config, layers })
+    }
+
+    /// An image of a registry. Only its config is fetched, and not even that if it was before.
+    pub(super) fn elsewhere(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Base<LayerHandle>, EngineError> {
+        let events = |progress: crate::transfer::Progress<'_>| {
+            if let crate::transfer::Progress::Warning(message) = progress {
+                self.warn(message);
+            }
+        };
+        let ask = self.request().pull;
+        let image = self.engine().resolve_lazily(reference, platform, ask, self.lease(), &events);
+        let image = Arc::new(image.map_err(|error| self.engine().not_pulled(&reference.familiar(), error))?);
+        let layers = image.diff_ids().iter().map(|layer| LayerHandle::remote(*layer, Arc::clone(&image)));
+        Ok(Base { image_id: image.id(), config: image.config().clone(), layers: layers.collect() })
+    }
+
+    /// Fetches what is missing of the images that these layers belong to.
+    pub(super) fn bring(&self, handles: &[LayerHandle]) -> Result<(), WorkerError> {
+        for image in handles.iter().filter_map(LayerHandle::image) {
+            let fetched = image.fetch(&|_| {}, self.cancel());
+            fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))?;
+        }
+        Ok(())
+    }
+
+    /// The key and, if it was recorded, the digest of what a selection finds in the layers of a registry's image: a build
+    /// that takes everything from the cache need not fetch them to know. Layers never change, so neither does this.
+    pub(super) fn remembered(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        selection: &Selection,
+    ) -> Option<(CacheKey, Option<Digest>)> {
+        let Origin::Layers(handles) = origin else { return None };
+        handles.iter().find_map(LayerHandle::image)?;
+        let names = handles.iter().map(LayerHandle::name).collect::<Option<Vec<_>>>()?;
+        let mut hasher = blake3::Hasher::new_derive_key("strata 2026 selection of the files of given layers");
+        for name in names {
+            hasher.update(name.digest().as_bytes());
+        }
+        hasher.update(format!("{selection:?}").as_bytes());
+        let key = CacheKey::from_bytes(*hasher.finalize().as_bytes());
+        let record = StoreCache::new(self.engine().store()).lookup(&key).ok()?;
+        let digest = record.and_then(|record| match record.result {
+            CacheResult::Selection(digest) => Some(digest),
+            CacheResult::Layers(_) => None,
+        });
+        Some((key, digest))
+    }
+
+    pub(super) fn remember(&self, key: &CacheKey, digest: Digest) -> Result<(), WorkerError> {
+        let result = CacheResult::Selection(digest);
+        let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
+        StoreCache::new(self.engine().store()).record(key, &record)
+    }
+}

@@ -1,0 +1,94 @@
+//! An image on a registry that a build stands on: its config is here, its layers come when somebody needs one.
+use super::documents::{RemoteImage, find};
+use super::layer::Fetcher;
+use super::pull::materialise;
+use super::{PullRequest, TransferEvents};
+use crate::{Engine, EngineError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use strata_build::CommittedLayer;
+use strata_oci::{DiffId, ImageConfig, ImageId, Platform, Raw, Reference};
+use strata_registry::{Repository, Target};
+use strata_store::{Lease, Resolved};
+
+/// A base image that need not be here.
+pub(crate) struct LazyImage {
+    image: RemoteImage,
+    fetcher: Fetcher,
+    /// What became of fetching it. Held while it is being fetched, so that everybody else waits.
+    fetched: Mutex<Option<Result<(), Arc<EngineError>>>>,
+}
+
+impl Engine {
+    /// Finds out what a name means, without fetching a layer: as the store remembers it, or else (and if `ask`) from the
+    /// registry.
+    pub(crate) fn resolve_lazily(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        ask: bool,
+        lease: &Lease,
+        events: &TransferEvents<'_>,
+    ) -> Result<LazyImage, EngineError> {
+        let (store, repository) = (self.store(), Repository::from(reference));
+        let known = if ask { None } else { store.images().resolved(reference, platform)? };
+        let image = match known {
+            // Documents that cannot be read any more are fetched again.
+            Some(known) => RemoteImage::remembered(store, repository.clone(), &known).ok(),
+            None => None,
+        };
+        let image = match image {
+            Some(image) => image,
+            None => {
+                let image =
+                    find(self.registries(), &repository, &Target::of(reference), Some(platform), events)?;
+                let origin = image.keep_documents(store, lease)?;
+                image.keep_config(store, lease)?;
+                let resolved =
+                    Resolved { image: image.id(), manifest: origin.manifest, digest: image.digest };
+                store.images().remember_resolved(reference, platform, &resolved)?;
+                image
+            }
+        };
+        let registries = self.registries().clone();
+        let fetcher = Fetcher::new(store, lease.clone(), registries, repository, PullRequest::MAX_INFLATION);
+        Ok(LazyImage { image, fetcher, fetched: Mutex::new(None) })
+    }
+}
+
+impl LazyImage {
+    /// Which image it is.
+    pub(crate) fn id(&self) -> ImageId {
+        self.image.id()
+    }
+
+    /// Its config.
+    pub(crate) fn config(&self) -> &Raw<ImageConfig> {
+        &self.image.config
+    }
+
+    /// Its layers, bottom first.
+    pub(crate) fn diff_ids(&self) -> &[DiffId] {
+        &self.image.config.value().rootfs.diff_ids
+    }
+
+    /// A layer of it that has been fetched, as a build sees layers.
+    pub(crate) fn committed(&self, layer: &DiffId) -> Result<CommittedLayer, EngineError> {
+        Ok(CommittedLayer { diff_id: *layer, size: self.fetcher.size(layer)? })
+    }
+
+    /// Fetches whatever is missing of it, once; who comes later waits and gets the same answer.
+    pub(crate) fn fetch(
+        &self,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<(), Arc<EngineError>> {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = &*fetched {
+            return done.clone();
+        }
+        let done = materialise(&self.fetcher, &self.image, events, cancel).map_err(Arc::new);
+        *fetched = Some(done.clone());
+        done
+    }
+}

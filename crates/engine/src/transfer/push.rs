@@ -1,0 +1,109 @@
+//! `push`.
+mod forms;
+mod sender;
+mod upload;
+
+use super::{Progress, TransferError, TransferEvents};
+use crate::{Engine, EngineError};
+use sender::Sender;
+use std::sync::atomic::AtomicBool;
+use strata_layer::compression::Recipe;
+use strata_oci::{Digest, ImageConfig, ImageId, Raw, Reference};
+use strata_store::Origin;
+
+/// What is asked of `push`.
+#[derive(Clone, Debug)]
+pub struct PushRequest {
+    /// Which image, and where to; with `all_tags`, all images of the repository.
+    pub reference: Reference,
+    /// `-a`.
+    pub all_tags: bool,
+    /// `--compression`: every layer is sent like this. Without it a layer keeps the form in which it is known.
+    pub recipe: Option<Recipe>,
+}
+
+/// An image that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name.
+    pub reference: Reference,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Length of its manifest.
+    pub size: u64,
+}
+
+impl Engine {
+    /// Sends images to their registry.
+    pub fn push(
+        &self,
+        request: &PushRequest,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Pushed>, EngineError> {
+        let reference = &request.reference;
+        if reference.digest().is_some() {
+            return Err(TransferError::PushDigest(reference.familiar()).into());
+        }
+        events(Progress::PushingTo(&reference.name()));
+        let references = if request.all_tags { self.tags_of(reference)? } else { vec![reference.clone()] };
+        let push = |reference: &Reference| {
+            let images = self.store().images();
+            let id = images.lookup(reference)?;
+            let id = id.ok_or_else(|| TransferError::NoSuchTag(reference.familiar()))?;
+            let config = images.config(&id)?;
+            let lease = self.store().leases().acquire()?;
+            lease.hold(&config.value().rootfs.diff_ids)?;
+            self.push_config(&config, reference, request.recipe, events, cancel)
+        };
+        references.iter().map(push).collect()
+    }
+
+    /// Sends an image that need not be recorded in the store; its layers must be there, and held.
+    pub(crate) fn push_config(
+        &self,
+        config: &Raw<ImageConfig>,
+        reference: &Reference,
+        recipe: Option<Recipe>,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Pushed, EngineError> {
+        let images = self.store().images();
+        let id = ImageId::new(*config.digest());
+        let known = if recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
+        let sender = Sender::new(self, reference, recipe, events);
+        let manifest = sender.send(config, &known, cancel)?;
+        let tag = reference.tag().unwrap_or("latest");
+        sender.name(tag, &manifest)?;
+        let pushed = Pushed {
+            reference: reference.clone(),
+            digest: manifest.digest,
+            size: manifest.bytes.len() as u64,
+        };
+        if images.contains(&id)? {
+            let lease = self.store().leases().acquire()?;
+            let blobs = self.store().blobs();
+            let kind = strata_store::BlobKind::Manifest;
+            blobs.put(&lease, kind, Some(&pushed.digest), pushed.size, &mut &manifest.bytes[..])?;
+            let repository = reference.name();
+            let origin = Origin { repository, digest: pushed.digest, manifest: pushed.digest };
+            images.remember_origin(&id, &origin)?;
+        }
+        Ok(pushed)
+    }
+
+    /// Every tag that a repository has here.
+    fn tags_of(&self, reference: &Reference) -> Result<Vec<Reference>, EngineError> {
+        let images = self.store().images().list()?;
+        let mut tags: Vec<Reference> = images
+            .into_iter()
+            .flat_map(|image| image.tags)
+            .filter(|tag| (tag.domain(), tag.path()) == (reference.domain(), reference.path()))
+            .collect();
+        tags.sort();
+        if tags.is_empty() {
+            return Err(TransferError::NoTags(reference.familiar_name()).into());
+        }
+        Ok(tags)
+    }
+}

@@ -1,0 +1,262 @@
+//! How a pull and a push are shown: Docker's lines, and on a terminal a bar per layer.
+
+use crate::render::units;
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use strata_engine::transfer::{Progress, Status};
+
+/// Bars are drawn at most so often.
+const FRAME: Duration = Duration::from_millis(80);
+/// Width of a bar, as Docker's.
+const BAR: usize = 50;
+
+/// Shows progress. Several threads may tell it things.
+pub(crate) struct Display(Mutex<Screen>);
+
+enum Out {
+    Nowhere,
+    Stdout,
+    Stderr,
+}
+
+struct Screen {
+    out: Out,
+    /// Rows are redrawn in place.
+    terminal: bool,
+    rows: Vec<Row>,
+    places: HashMap<String, usize>,
+    /// Rows on the screen.
+    height: usize,
+    drawn: Option<Instant>,
+}
+
+struct Row {
+    id: String,
+    text: String,
+    /// Which kind of status it shows: lines are written when that changes.
+    kind: std::mem::Discriminant<Status<'static>>,
+}
+
+impl Display {
+    /// Says nothing.
+    pub(crate) fn silent() -> Self {
+        Self::to(Out::Nowhere, false)
+    }
+
+    /// On standard output, as `pull` and `push`.
+    pub(crate) fn stdout() -> Self {
+        Self::to(Out::Stdout, io::stdout().is_terminal())
+    }
+
+    /// On standard error, as `run` and `build`, whose output is another.
+    pub(crate) fn stderr() -> Self {
+        Self::to(Out::Stderr, io::stderr().is_terminal())
+    }
+
+    fn to(out: Out, terminal: bool) -> Self {
+        let (rows, places) = (Vec::new(), HashMap::new());
+        Self(Mutex::new(Screen { out, terminal, rows, places, height: 0, drawn: None }))
+    }
+
+    /// Shows what happens.
+    pub(crate) fn show(&self, progress: Progress<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).show(progress);
+    }
+
+    /// A line of its own, below the rows.
+    pub(crate) fn line(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).line(text);
+    }
+
+    /// Nothing more will change: the rows stay as they are.
+    pub(crate) fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).close();
+    }
+}
+
+impl Screen {
+    fn write(&self, text: &str) {
+        // Nobody reads it any more: the transfer goes on.
+        let _ = match self.out {
+            Out::Nowhere => Ok(()),
+            Out::Stdout => io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+            Out::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+        };
+    }
+
+    fn line(&mut self, text: &str) {
+        self.close();
+        self.write(&format!("{text}\n"));
+    }
+
+    fn show(&mut self, progress: Progress<'_>) {
+        if matches!(self.out, Out::Nowhere) {
+            if let Progress::Warning(message) = progress {
+                let _ = writeln!(io::stderr(), "WARNING: {message}");
+            }
+            return;
+        }
+        match progress {
+            Progress::PullingFrom { name, repository } => {
+                self.line(&format!("{name}: Pulling from {repository}"))
+            }
+            Progress::PushingTo(repository) => {
+                self.line(&format!("The push refers to repository [{repository}]"));
+            }
+            Progress::Warning(message) => {
+                self.close();
+                let _ = writeln!(io::stderr(), "WARNING: {message}");
+            }
+            Progress::Layer { id, status } => self.layer(id, status),
+        }
+    }
+
+    fn layer(&mut self, id: &str, status: Status<'_>) {
+        let kind = kind(status);
+        let moving =
+            matches!(status, Status::Downloading { .. } | Status::Extracting { .. } | Status::Pushing { .. });
+        let known = self.places.get(id).copied();
+        let changed = known.is_none_or(|place| self.rows[place].kind != kind);
+        if !self.terminal {
+            if changed && !moving {
+                self.write(&format!("{id}: {}\n", sentence(status)));
+            }
+            if moving {
+                return;
+            }
+        }
+        // A layer that is still coming is not unpacked yet, for whoever watches.
+        let downloading = |row: &Row| row.text.starts_with("Downloading");
+        if matches!(status, Status::Extracting { .. })
+            && known.is_some_and(|place| downloading(&self.rows[place]))
+        {
+            return;
+        }
+        let place = *self.places.entry(id.to_owned()).or_insert(self.rows.len());
+        let row = Row { id: id.to_owned(), text: sentence(status), kind };
+        match self.rows.get_mut(place) {
+            Some(old) => *old = row,
+            None => self.rows.push(row),
+        }
+        if self.terminal && (changed || self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME)) {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok().filter(|size| size.ws_col > 0);
+        let width = size.map_or(80, |size| usize::from(size.ws_col).max(20));
+        let room = size.map_or(24, |size| usize::from(size.ws_row).max(4)) - 1;
+        // What is above the screen cannot be redrawn: the last rows are shown.
+        let first = self.rows.len().saturating_sub(room);
+        let mut frame = String::new();
+        if self.height > 0 {
+            frame.push_str(&format!("\x1b[{}A", self.height));
+        }
+        for row in &self.rows[first..] {
+            let line: String = format!("{}: {}", row.id, row.text).chars().take(width - 1).collect();
+            frame.push_str(&line);
+            frame.push_str("\x1b[K\n");
+        }
+        self.height = self.rows.len() - first;
+        self.drawn = Some(Instant::now());
+        self.write(&frame);
+    }
+
+    fn close(&mut self) {
+        if self.terminal && !self.rows.is_empty() {
+            self.draw();
+        }
+        self.rows.clear();
+        self.places.clear();
+        self.height = 0;
+    }
+}
+
+/// The kind of a status, whatever its numbers.
+fn kind(status: Status<'_>) -> std::mem::Discriminant<Status<'static>> {
+    // A name has another lifetime, but the kind is the same.
+    std::mem::discriminant(&match status {
+        Status::MountedFrom(_) => Status::MountedFrom(""),
+        Status::PullingFsLayer => Status::PullingFsLayer,
+        Status::Waiting => Status::Waiting,
+        Status::Downloading { done, total } => Status::Downloading { done, total },
+        Status::DownloadComplete => Status::DownloadComplete,
+        Status::Extracting { done, total } => Status::Extracting { done, total },
+        Status::PullComplete => Status::PullComplete,
+        Status::AlreadyExists => Status::AlreadyExists,
+        Status::Preparing => Status::Preparing,
+        Status::Pushing { done, total } => Status::Pushing { done, total },
+        Status::Pushed => Status::Pushed,
+        Status::LayerAlreadyExists => Status::LayerAlreadyExists,
+        Status::SkippedForeign => Status::SkippedForeign,
+    })
+}
+
+/// Docker's words.
+fn sentence(status: Status<'_>) -> String {
+    match status {
+        Status::PullingFsLayer => "Pulling fs layer".to_owned(),
+        Status::Waiting => "Waiting".to_owned(),
+        Status::Downloading { done, total } => format!("Downloading {}", bar(done, total)),
+        Status::DownloadComplete => "Download complete".to_owned(),
+        Status::Extracting { done, total } => format!("Extracting {}", bar(done, total)),
+        Status::PullComplete => "Pull complete".to_owned(),
+        Status::AlreadyExists => "Already exists".to_owned(),
+        Status::Preparing => "Preparing".to_owned(),
+        Status::Pushing { done, total } => format!("Pushing {}", bar(done, total)),
+        Status::Pushed => "Pushed".to_owned(),
+        Status::LayerAlreadyExists => "Layer already exists".to_owned(),
+        Status::MountedFrom(repository) => format!("Mounted from {repository}"),
+        Status::SkippedForeign => "Skipped foreign layer".to_owned(),
+    }
+}
+
+/// `[=====>      ]  1.2MB/4.3MB`
+fn bar(done: u64, total: u64) -> String {
+    let done = done.min(total);
+    let filled = usize::try_from(done * BAR as u64 / total.max(1)).unwrap_or(BAR).min(BAR);
+    let bar = match filled {
+        BAR => "=".repeat(BAR),
+        filled => format!("{}>{}", "=".repeat(filled), " ".repeat(BAR - filled - 1)),
+    };
+    format!("[{bar}]  {}/{}", units::size(done), units::size(total))
+}
+
+/// Set by the first signal: what is under way is given up in good order, and what came is kept. The second one ends the
+/// program at once.
+pub(crate) fn cancelled_by_signals() -> Result<Arc<AtomicBool>, io::Error> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // Registered first, so that it sees the flag as the first signal left it.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel))?;
+        signal_hook::flag::register(signal, Arc::clone(&cancel))?;
+    }
+    Ok(cancel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_fill_from_left_to_right() {
+        assert_eq!(bar(0, 10), format!("[>{}]  0B/10B", " ".repeat(49)));
+        assert_eq!(bar(5, 10), format!("[{}>{}]  5B/10B", "=".repeat(25), " ".repeat(24)));
+        assert_eq!(bar(10, 10), format!("[{}]  10B/10B", "=".repeat(50)));
+        assert_eq!(bar(0, 0), format!("[>{}]  0B/0B", " ".repeat(49)));
+    }
+
+    #[test]
+    fn tags_are_told_from_ports() {
+        use super::super::pull::names_a_tag;
+        for (text, tagged) in
+            [("a", false), ("a:1", true), ("h:5/a", false), ("h:5/a:1", true), ("a@sha256:0", false)]
+        {
+            assert_eq!(names_a_tag(text), tagged, "{text}");
+        }
+    }
+}
