@@ -1,5 +1,7 @@
 //! What happens during a transfer, for whoever shows it.
 
+use super::{Pulled, Pushed};
+
 /// Is told what happens, from several threads.
 pub type TransferEvents<'a> = dyn Fn(Progress<'_>) + Sync + 'a;
 
@@ -13,8 +15,12 @@ pub enum Progress<'a> {
         /// Path of the repository, as people write it.
         repository: &'a str,
     },
+    /// All of it is here.
+    Pulled(&'a Pulled),
     /// An image begins to go to this repository.
     PushingTo(&'a str),
+    /// All of it is there.
+    Pushed(&'a Pushed),
     /// Something new about a layer.
     Layer {
         /// 12 digits: of the blob for a pull, of the DiffId for a push.

@@ -55,10 +55,11 @@ impl Engine {
             return Ok(vec![self.pull_one(&request.reference, request, events, cancel)?]);
         }
         let name = request.reference.name();
-        let tags = self.registries().tags(&Repository::from(&request.reference))?;
-        let references = tags.iter().map(|tag| format!("{name}:{tag}").parse::<Reference>());
+        let mut tags = self.registries().tags(&Repository::from(&request.reference))?;
+        tags.sort();
         // A tag that is none by the specification cannot be asked for either.
-        references.flatten().map(|tag| self.pull_one(&tag, request, events, cancel)).collect()
+        let references = tags.iter().filter_map(|tag| format!("{name}:{tag}").parse::<Reference>().ok());
+        references.map(|tag| self.pull_one(&tag, request, events, cancel)).collect()
     }
 
     /// Whether an image of this name or ID is here, and is one for the platform if one was asked for.
@@ -84,6 +85,7 @@ impl Engine {
         events(Progress::PullingFrom { name, repository: reference.path() });
         let target = Target::of(reference);
         if let Some(pulled) = self.unchanged(reference, &target, request)? {
+            events(Progress::Pulled(&pulled));
             return Ok(pulled);
         }
         let repository = Repository::from(reference);
@@ -100,7 +102,10 @@ impl Engine {
             reference.digest().is_none().then(|| reference.clone()).into_iter().collect();
         let before = self.store().images().lookup(reference)?;
         let id = self.store().images().publish_from(&image.config, &names, &origin)?;
-        Ok(Pulled { reference: reference.clone(), id, digest: image.digest, newer: before != Some(id) })
+        let pulled =
+            Pulled { reference: reference.clone(), id, digest: image.digest, newer: before != Some(id) };
+        events(Progress::Pulled(&pulled));
+        Ok(pulled)
     }
 
     /// Where the image has the name already, one small question tells whether it still means the same. Registries that

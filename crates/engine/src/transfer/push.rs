@@ -89,6 +89,7 @@ impl Engine {
             let origin = Origin { repository, digest: pushed.digest, manifest: pushed.digest };
             images.remember_origin(&id, &origin)?;
         }
+        events(Progress::Pushed(&pushed));
         Ok(pushed)
     }
 

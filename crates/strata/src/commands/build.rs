@@ -13,6 +13,7 @@ mod request;
 mod terminal;
 
 use super::arguments::exactly;
+use super::transfer::Display;
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
@@ -157,7 +158,8 @@ impl Build {
                         let _ = writeln!(std::io::stderr(), "{text}");
                     }
                 };
-                outputs.write(&engine, &request, &report, &tell, &cancel)?;
+                let display = if mode == Mode::Quiet { Display::silent() } else { Display::stderr() };
+                outputs.write(&engine, &request, &report, &tell, &display, &cancel)?;
                 if let Some(path) = &self.iidfile {
                     fs_err::write(path, report.id.to_string())?;
                 }

@@ -72,10 +72,11 @@ fn pull(engine: &Engine, request: &PullRequest, display: &Display) -> Result<Vec
     let pulled = engine.pull(request, &|progress| display.show(progress), &cancel);
     display.end();
     let pulled = pulled?;
-    for image in &pulled {
-        let status = if image.newer { "Downloaded newer image for" } else { "Image is up to date for" };
-        let name = image.reference.familiar();
-        display.line(&format!("Digest: {}\nStatus: {status} {name}", image.digest));
+    if let Some(last) = pulled.last() {
+        let newer = pulled.iter().any(|image| image.newer);
+        let status = if newer { "Downloaded newer image for" } else { "Image is up to date for" };
+        let name = if request.all_tags { last.reference.familiar_name() } else { last.reference.familiar() };
+        display.line(&format!("Status: {status} {name}"));
     }
     Ok(pulled)
 }

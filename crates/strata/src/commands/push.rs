@@ -6,7 +6,7 @@ use super::transfer::{Display, cancelled_by_signals};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
-use strata_engine::transfer::{PushRequest, Pushed, Recipe};
+use strata_engine::transfer::{PushRequest, Recipe};
 use strata_oci::Reference;
 
 /// Send an image, or all images of a repository, to a registry.
@@ -73,19 +73,11 @@ impl Push {
         let cancel = cancelled_by_signals()?;
         let pushed = engine.push(&request, &|progress| display.show(progress), &cancel);
         display.end();
-        for image in &pushed? {
-            display.line(&summary(image));
-        }
+        pushed?;
         if self.quiet {
             let name = if self.all_tags { reference.name() } else { reference.to_string() };
             emit(&format!("{name}\n"))?;
         }
         Ok(0)
     }
-}
-
-/// `latest: digest: sha256:... size: 736`
-pub(super) fn summary(pushed: &Pushed) -> String {
-    let tag = pushed.reference.tag().unwrap_or("latest");
-    format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size)
 }

@@ -110,6 +110,11 @@ impl Screen {
                 self.close();
                 let _ = writeln!(io::stderr(), "WARNING: {message}");
             }
+            Progress::Pulled(image) => self.line(&format!("Digest: {}", image.digest)),
+            Progress::Pushed(image) => {
+                let tag = image.reference.tag().unwrap_or("latest");
+                self.line(&format!("{tag}: digest: {} size: {}", image.digest, image.size));
+            }
             Progress::Layer { id, status } => self.layer(id, status),
         }
     }

@@ -157,7 +157,7 @@ fn skopeo_reads_and_writes_what_we_do() {
         world.ok(&[&["push", "-q"][..], &flags, &[&name]].concat());
         let archive = world.path(&format!("{how}.tar")).display().to_string();
         let from = format!("docker://{name}");
-        let to = format!("docker-archive:{archive}:skopeo/{how}:1");
+        let to = format!("oci-archive:{archive}:skopeo/{how}:1");
         run("skopeo", &["--insecure-policy", "copy", "-q", "--src-tls-verify=false", &from, &to])
             .expect("read");
         let other = World::new();
@@ -165,7 +165,7 @@ fn skopeo_reads_and_writes_what_we_do() {
         assert_eq!(identity(&other, &format!("skopeo/{how}:1")), ours, "{how}");
         // And back, compressed by skopeo.
         let back = format!("docker://{host}/back/{how}:1");
-        let from = format!("docker-archive:{archive}");
+        let from = format!("oci-archive:{archive}");
         let compress = ["--dest-compress-format", how];
         let arguments =
             [&["--insecure-policy", "copy", "-q", "--dest-tls-verify=false"][..], &compress, &[&from, &back]];

@@ -1,7 +1,6 @@
 //! `-o`, `--metadata-file`: where the result of a build goes.
 
 use crate::commands::destination::write_file;
-use crate::commands::push;
 use crate::commands::transfer::Display;
 use crate::failure::{Failure, with_causes};
 use clap::Args;
@@ -207,6 +206,7 @@ impl Outputs {
         request: &BuildRequest,
         report: &BuildReport,
         tell: &dyn Fn(&str),
+        display: &Display,
         cancel: &AtomicBool,
     ) -> Result<(), Failure> {
         let mut pushed = None;
@@ -236,12 +236,10 @@ impl Outputs {
                 Output::Registry { names, recipe, .. } => {
                     let names = if names.is_empty() { &request.tags } else { names };
                     for name in names {
-                        let display = Display::stderr();
                         let shown = |progress: Progress<'_>| display.show(progress);
                         let sent = engine.push_build(report, name, *recipe, &shown, cancel);
                         display.end();
                         let sent = sent.map_err(|error| bad(with_causes(&error)))?;
-                        tell(&push::summary(&sent));
                         pushed = Some(sent);
                     }
                 }
