@@ -197,10 +197,9 @@ fn copy(op: &CopyOp, files: Option<Digest>, inputs: &mut Vec<Input>) {
             CopySource::Inline { name, content } => {
                 input(&format!("source <<{name}"), Digest::of(content).to_string())
             }
-            CopySource::Http { url, .. } => input("source", url),
-            CopySource::Git { url, keep_git_dir, .. } => {
-                input("source", format!("{url} .git={keep_git_dir}"))
-            }
+            // What was fetched counts, among the files, and not from where: a mirror gives the same layer.
+            CopySource::Http { name, .. } => input("source", format!("http(s) file {name}")),
+            CopySource::Git { .. } => input("source", "git repository"),
         });
     }
     inputs.push(input("destination", &op.destination));

@@ -19,6 +19,7 @@ mod check;
 mod error;
 mod event;
 mod explain;
+mod git;
 mod key;
 mod lower;
 mod mount;
@@ -37,7 +38,8 @@ pub use cache::{
 };
 pub use error::{BuildError, BuildErrorKind};
 pub use event::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
-pub use lower::{ChangeError, apply_changes};
+pub use git::{GitSource, GitSourceError};
+pub use lower::{ChangeError, apply_changes, file_name};
 pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
 };

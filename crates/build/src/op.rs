@@ -1,5 +1,7 @@
 //! What a step does: the closed set of operations that lowering gives and the worker does.
+use crate::GitSource;
 use jiff::Timestamp;
+use strata_oci::Digest;
 
 /// Which files of an origin are meant (`spec/build.md` 2.1, 2.2). Decides the content part of a cache key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,17 +73,17 @@ pub enum CopySource {
     Http {
         /// Address.
         url: String,
+        /// What the file is called: the last part of the URL's path.
+        name: String,
         /// `--checksum`, expanded.
-        checksum: Option<String>,
+        checksum: Option<Digest>,
     },
     /// ADD of a git repository.
     Git {
-        /// Address with its fragment.
+        /// As written.
         url: String,
-        /// `--keep-git-dir`.
-        keep_git_dir: bool,
-        /// `--checksum`, expanded: a commit prefix.
-        checksum: Option<String>,
+        /// What it means, flags included.
+        source: GitSource,
     },
 }
 

@@ -134,6 +134,14 @@ pub enum WorkerError {
         /// The path as BuildKit shows it: `/src`.
         path: String,
     },
+    /// A URL or repository of an ADD could not be fetched. The source names it without credentials.
+    #[error("{source}")]
+    Remote {
+        /// As the instruction has it, expanded.
+        url: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The build was told to stop.
     #[error("canceled")]
     Cancelled,

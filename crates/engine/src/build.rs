@@ -12,22 +12,27 @@ mod export;
 mod files;
 mod layer;
 mod mounts;
+mod remote;
 mod run_inputs;
 mod secrets;
+mod ssh;
 mod tar_context;
 mod worker;
 
 pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
+pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
+pub use ssh::{SshForward, SshSource};
 pub use strata_build::{
     BuildOptions, Cause, Entitlement, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason,
     StepId, StepInfo, Stream,
 };
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
-pub use tar_context::TarContext;
+pub use strata_http::Proxies;
+pub use tar_context::{TarContext, is_archive};
 
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
@@ -46,8 +51,8 @@ pub struct BuildRequest {
     pub context: ContextSource,
     /// Path of the Dockerfile inside the context, for its own `.dockerignore`; `None` when it is not in there.
     pub dockerfile_path: Option<PathBuf>,
-    /// `--build-context` directories.
-    pub contexts: BTreeMap<String, PathBuf>,
+    /// `--build-context` files.
+    pub contexts: BTreeMap<String, ContextSource>,
     /// Whether the result becomes an image in the store. Otherwise only its layers are kept, as build cache.
     pub keep_image: bool,
     /// `--pull`: names of base images are looked up on their registries, also those that are here.
@@ -58,6 +63,8 @@ pub struct BuildRequest {
     pub options: BuildOptions,
     /// `--secret`.
     pub secrets: Vec<Secret>,
+    /// How the network is reached for ADD, and the agents of `--ssh`.
+    pub surroundings: Surroundings,
     /// `--add-host`: name and address.
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size`, bytes.

@@ -68,6 +68,9 @@ pub enum EngineError {
     /// A build context cannot be used.
     #[error(transparent)]
     Context(#[from] crate::build::ContextError),
+    /// Something was not fetched.
+    #[error(transparent)]
+    Remote(#[from] crate::build::RemoteError),
     /// The Dockerfile cannot be parsed.
     #[error(transparent)]
     Parse(#[from] strata_dockerfile::ParseError),

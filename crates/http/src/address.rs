@@ -66,7 +66,7 @@ fn decode(text: &str) -> Vec<u8> {
 }
 
 /// Fit for messages: without user, password, query and fragment, any of which may be a secret.
-pub(crate) fn redact(text: &str) -> String {
+pub fn redact(text: &str) -> String {
     let end = text.find(['?', '#']).unwrap_or(text.len());
     let text = &text[..end];
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };

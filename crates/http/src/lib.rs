@@ -45,6 +45,7 @@ mod response;
 mod retry;
 mod tls;
 
+pub use address::redact;
 pub use client::{Client, Options};
 pub use error::{Error, TlsFault};
 pub use proxies::Proxies;

@@ -1,8 +1,9 @@
 //! COPY and ADD (`spec/build.md` section 2). What copying means is the worker's; here words become values.
 use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
-use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, StepId, path};
+use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, GitSource, StepId, path};
 use strata_dockerfile::{Add, Copy, CopySource as Written, Word, chmod, expand_heredoc};
+use strata_oci::Digest;
 
 /// The parts that COPY and ADD have in common.
 struct Common<'a> {
@@ -71,6 +72,9 @@ impl Lowering<'_, '_> {
     fn file_step(&mut self, id: StepId, site: Site, common: &Common<'_>, op: CopyOp, input: InputRef) {
         let words = common.sources.iter().copied().zip(&op.sources).filter_map(|pair| match pair {
             (Written::Path(word), CopySource::Path(path)) => Some((path.clone(), word.span)),
+            (Written::Path(word), CopySource::Http { url, .. } | CopySource::Git { url, .. }) => {
+                Some((url.clone(), word.span))
+            }
             _ => None,
         });
         self.step(Step {
@@ -163,19 +167,41 @@ impl Lowering<'_, '_> {
             }
         };
         let text = self.expand(word, site)?;
-        let (is_git, is_http) = (is_git(&text), is_http(&text));
-        let refuse = |sentence: &str| Err(site.word(word.span, says(sentence)));
-        match remote {
-            None if is_git => refuse("source can't be a git ref for COPY"),
-            None if is_http => refuse("source can't be a URL for COPY"),
-            Some(Remote { checksum, keep_git_dir, .. }) if is_git => {
-                Ok(CopySource::Git { url: text, keep_git_dir: *keep_git_dir, checksum: checksum.clone() })
+        let refuse = |sentence: String| Err(site.word(word.span, says(sentence)));
+        let git = GitSource::parse(&text);
+        let Some(remote) = remote else {
+            return match git {
+                Ok(None) if is_http(&text) => refuse("source can't be a URL for COPY".to_owned()),
+                Ok(None) => Ok(CopySource::Path(text)),
+                Ok(Some(_)) | Err(_) => refuse("source can't be a git ref for COPY".to_owned()),
+            };
+        };
+        let git = match (git, &remote.checksum) {
+            (Ok(Some(source)), Some(checksum)) => source.with_checksum(checksum).map(Some),
+            (git, _) => git,
+        };
+        match git {
+            Err(error) => refuse(error.to_string()),
+            Ok(Some(mut source)) => {
+                source.keep_git_dir |= remote.keep_git_dir;
+                // With a fixed time nothing may depend on when it was checked out.
+                source.commit_times |= self.shared.epoch.is_some();
+                Ok(CopySource::Git { url: text, source })
             }
-            Some(Remote { checksum, .. }) if is_http => {
-                Ok(CopySource::Http { url: text, checksum: checksum.clone() })
+            Ok(None) if is_http(&text) => match remote.checksum.as_deref().map(str::parse::<Digest>) {
+                Some(Err(_)) => refuse(format!(
+                    "invalid checksum {:?}: use sha256:<64 hexadecimal digits>",
+                    remote.checksum.as_deref().unwrap_or_default()
+                )),
+                checksum => {
+                    let (name, checksum) = (file_name(&text), checksum.and_then(Result::ok));
+                    Ok(CopySource::Http { url: text, name, checksum })
+                }
+            },
+            Ok(None) if remote.checksum.is_some() => {
+                refuse("checksum requires HTTP(S) or Git sources".to_owned())
             }
-            Some(Remote { checksum: Some(_), .. }) => refuse("checksum requires HTTP(S) or Git sources"),
-            _ => Ok(CopySource::Path(text)),
+            Ok(None) => Ok(CopySource::Path(text)),
         }
     }
 }
@@ -222,13 +248,17 @@ fn is_http(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
-/// `git@host:path`, `ssh://`, `git://`, and http(s) whose path ends in `.git` (2.6).
-fn is_git(source: &str) -> bool {
-    if source.starts_with("git@") || source.starts_with("git://") || source.starts_with("ssh://") {
-        return true;
+/// What the file at a URL is called: the last part of its path, percent-decoded. BuildKit's word for none is kept.
+pub fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    let path = path.split_once('/').map_or("", |(_, path)| path);
+    let decoded = crate::git::decode(path, false);
+    match path::base_name(&decoded) {
+        None | Some("." | "..") => "__unnamed__".to_owned(),
+        Some(name) if name.contains('\0') => "__unnamed__".to_owned(),
+        Some(name) => name.to_owned(),
     }
-    let address = source.split(['#', '?']).next().unwrap_or(source);
-    is_http(source) && address.ends_with(".git")
 }
 
 #[cfg(test)]
@@ -236,12 +266,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_told_from_files() {
-        for git in ["git@h:p", "ssh://h/p", "git://h/p", "https://h/p.git#main:sub", "http://h/p.git?ref=x"] {
-            assert!(is_git(git), "{git}");
-        }
-        for other in ["https://h/p", "https://h/p.gitx", "a.git", "git"] {
-            assert!(!is_git(other), "{other}");
+    fn names_of_downloads() {
+        for (url, name) in [
+            ("https://h/a/b.tar.gz?x=/y#z", "b.tar.gz"),
+            ("https://h/a/b%20c", "b c"),
+            ("https://h/a%2Fb", "b"),
+            ("https://h/dir/", "dir"),
+            ("https://h/", "__unnamed__"),
+            ("https://h", "__unnamed__"),
+            ("https://h?x=y", "__unnamed__"),
+            ("https://h/a/%2e%2e", "__unnamed__"),
+        ] {
+            assert_eq!(file_name(url), name, "{url}");
         }
     }
 }

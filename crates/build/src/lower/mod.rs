@@ -12,6 +12,7 @@ use crate::{
     BuildError, BuildErrorKind, BuildOptions, ExecOp, FileOp, NoCache, StepId, StepInfo, WorkerError, path,
 };
 pub use change::{ChangeError, apply_changes};
+pub use copy::file_name;
 use effect::Effect;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,12 +69,15 @@ pub(crate) struct Step {
 impl Step {
     /// Files that cannot be read, pointing at the word that names them if it is known.
     pub(crate) fn unreadable(&self, error: WorkerError) -> BuildError {
-        let missing = match &error {
-            WorkerError::NotFound { path } => Some(path.clone()),
-            _ => None,
+        let word = self.sources.iter().find(|(source, _)| match &error {
+            WorkerError::NotFound { path } => path::join("/", source) == *path,
+            WorkerError::Remote { url, .. } => source == url,
+            _ => false,
+        });
+        let kind = match error {
+            WorkerError::Remote { .. } => BuildErrorKind::Worker(error),
+            error => BuildErrorKind::CacheKey(error),
         };
-        let kind = BuildErrorKind::CacheKey(error);
-        let word = self.sources.iter().find(|(source, _)| Some(path::join("/", source)) == missing);
         match word {
             Some((_, span)) => self.site.word(*span, kind),
             None => self.site.error(kind),

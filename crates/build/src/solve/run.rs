@@ -66,7 +66,10 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 let linked = matches!(op, FileOp::Copy(copy) if copy.link);
                 let origin = files.first().map_or(Origin::Layers(&[]), Files::origin);
                 let made = self.with.worker.copy(if linked { &[] } else { parents }, origin, op);
-                made.map_err(|error| step.site.error(worker(error)))
+                made.map_err(|error| match error {
+                    WorkerError::Remote { .. } => step.unreadable(error),
+                    error => step.site.error(worker(error)),
+                })
             }
             Op::Exec(op) => {
                 let inputs: Vec<_> = files.iter().map(Files::origin).collect();

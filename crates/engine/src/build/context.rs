@@ -58,12 +58,15 @@ impl Contexts {
     pub(super) fn open(engine: &Engine, request: &BuildRequest) -> Result<Self, EngineError> {
         let (main, ignore) = match &request.context {
             ContextSource::Directory(path) => open(engine, path, request.dockerfile_path.as_deref())?,
-            ContextSource::Tar(tar) => (Context::Tar(tar.files()), None),
-            ContextSource::Empty => (Context::Empty(Arc::new(InlineFiles::new([], (0, 0)))), None),
+            other => (Context::of(other), None),
         };
         let mut named = BTreeMap::new();
-        for (name, path) in &request.contexts {
-            named.insert(name.clone(), open(engine, path, None)?.0);
+        for (name, source) in &request.contexts {
+            let context = match source {
+                ContextSource::Directory(path) => open(engine, path, None)?.0,
+                other => Context::of(other),
+            };
+            named.insert(name.clone(), context);
         }
         Ok(Self { main, ignore, named })
     }
@@ -101,6 +104,16 @@ impl Contexts {
 }
 
 impl Context {
+    /// What needs no opening.
+    fn of(source: &ContextSource) -> Self {
+        match source {
+            ContextSource::Tar(tar) => Self::Tar(tar.files()),
+            ContextSource::Directory(_) | ContextSource::Empty => {
+                Self::Empty(Arc::new(InlineFiles::new([], (0, 0))))
+            }
+        }
+    }
+
     fn tree(&self) -> Arc<dyn SourceTree> {
         match self {
             Self::Directory(directory) => Arc::clone(directory) as Arc<dyn SourceTree>,

@@ -1,5 +1,6 @@
 //! RUN: a container on the parents' layers, whose writable directory becomes the step's layer.
 use super::layer::{LayerHandle, Outcome, Place};
+use super::ssh::StepSocket;
 use super::worker::{EngineWorker, diff_ids};
 use crate::network::{Attached, NameFiles, extra_hosts};
 use crate::{Engine, EngineError};
@@ -261,10 +262,13 @@ fn start_failed(error: StartError) -> ExecError {
 }
 
 /// What a step's mounts need as long as it runs.
+#[derive(Default)]
 pub(super) struct StepMounts {
     pub(super) mounts: Vec<Mount>,
     /// Locks of cache mounts.
     pub(super) _held: Vec<OwnedFd>,
+    /// Sockets of agents.
+    pub(super) _sockets: Vec<StepSocket>,
     /// Secrets, in memory; removed when the step ends.
     pub(super) _secrets: Option<SecretFiles>,
 }

@@ -1,17 +1,21 @@
 //! COPY, ADD and WORKDIR: files streamed into a new layer.
 use super::context::filter;
 use super::layer::LayerHandle;
-use super::worker::{EngineWorker, copy_failed};
+use super::remote::RemoteError;
+use super::worker::{EngineWorker, copy_failed, file_entry};
 use crate::EngineError;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use strata_build::{CommittedLayer, CopyOp, CopySource, FileOp, Layer as _, Origin, Selection, WorkerError};
+use strata_build::{
+    CommittedLayer, CopyOp, CopySource, Detail, FileOp, Layer as _, Origin, Selected, Selection, Worker as _,
+    WorkerError,
+};
 use strata_dockerfile::Ignore;
 use strata_layer::copy::{self, Chmod, CopyOptions, SelectOptions};
 use strata_layer::tree::{InlineFiles, SourceTree};
 use strata_layer::{LayerBuilder, Stack};
-use strata_oci::DiffId;
+use strata_oci::{DiffId, Digest};
 
 /// How a build's selection is read by the layer crate.
 pub(super) fn select_options(selection: &Selection, unpack: bool) -> Result<SelectOptions, EngineError> {
@@ -125,6 +129,42 @@ impl EngineWorker<'_> {
         Ok(owner.ids)
     }
 
+    /// The key's part of an ADD from elsewhere: what was fetched, and beside it perhaps files of the context.
+    pub(super) fn select_remote(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        selection: &Selection,
+        detail: Detail,
+    ) -> Result<Selected, WorkerError> {
+        let mut parts = String::new();
+        let mut files = Vec::new();
+        if !selection.paths.is_empty() {
+            let local = Selection { remote: Vec::new(), ..selection.clone() };
+            let selected = self.select(origin, &local, detail)?;
+            parts.push_str(&format!("{}\n", selected.digest));
+            files.extend(selected.files);
+        }
+        for source in &selection.remote {
+            let options = remote_options(source, &selection.exclude, false)?;
+            let found = self.fetched(source, options)?;
+            let identity = self.remote().fetch(source).map_err(|error| unfetched(source, error))?.identity;
+            let digest = match identity {
+                Some(identity) => identity,
+                None => Digest::from_bytes(found.digest().map_err(copy_failed)?.0),
+            };
+            parts.push_str(&format!("{digest}\n"));
+            if detail == Detail::Files {
+                files.extend(found.files().map_err(copy_failed)?.iter().map(file_entry));
+            }
+        }
+        Ok(Selected { digest: Digest::of(parts.as_bytes()), files })
+    }
+
+    fn fetched(&self, source: &CopySource, options: SelectOptions) -> Result<copy::Selection, WorkerError> {
+        let fetched = self.remote().fetch(source).map_err(|error| unfetched(source, error))?;
+        copy::Selection::new(fetched.files, &[fetched.path], options).map_err(copy_failed)
+    }
+
     fn source(
         &self,
         origin: Origin<'_, LayerHandle>,
@@ -138,10 +178,9 @@ impl EngineWorker<'_> {
                 let files = InlineFiles::new([(name.clone().into_bytes(), content.clone())], created);
                 (Arc::new(files), name)
             }
-            CopySource::Http { url, .. } | CopySource::Git { url, .. } => {
-                let message =
-                    format!("ADD {url}: remote sources are not supported yet; download it into the context");
-                return Err(super::cache::failed(EngineError::Invalid(message)));
+            CopySource::Http { .. } | CopySource::Git { .. } => {
+                let options = remote_options(source, &op.exclude, op.unpack)?;
+                return self.fetched(source, options);
             }
         };
         let is_inline = matches!(source, CopySource::Inline { .. });
@@ -155,6 +194,22 @@ impl EngineWorker<'_> {
         let options = select_options(&selection, op.unpack && !is_inline).map_err(super::cache::failed)?;
         copy::Selection::new(tree, &[path], options).map_err(copy_failed)
     }
+}
+
+/// How a fetched source is read: a file by its name, a repository as the contents of a directory.
+fn remote_options(
+    source: &CopySource,
+    exclude: &[String],
+    unpack: bool,
+) -> Result<SelectOptions, WorkerError> {
+    let selection = Selection {
+        paths: Vec::new(),
+        remote: Vec::new(),
+        wildcards: matches!(source, CopySource::Git { .. }),
+        parents: false,
+        exclude: exclude.to_vec(),
+    };
+    select_options(&selection, unpack).map_err(super::cache::failed)
 }
 
 /// The selection in the key of a COPY that takes nothing but files of its origin, as they are.
@@ -172,6 +227,16 @@ fn keyed(op: &CopyOp) -> Option<Selection> {
         exclude,
         remote: Vec::new(),
     })
+}
+
+fn unfetched(source: &CopySource, error: EngineError) -> WorkerError {
+    match (source, error) {
+        (_, EngineError::Remote(RemoteError::Cancelled)) => WorkerError::Cancelled,
+        (CopySource::Http { url, .. } | CopySource::Git { url, .. }, error) => {
+            WorkerError::Remote { url: url.clone(), source: Box::new(error) }
+        }
+        (_, error) => super::cache::failed(error),
+    }
 }
 
 fn seconds(epoch: Option<Timestamp>) -> (i64, u32) {

@@ -1,6 +1,7 @@
 //! `RUN --mount`: binds, caches, tmpfs, secrets (`spec/build.md`, section 3).
 use super::exec::{SecretFiles, StepMounts, failed};
 use super::layer::LayerHandle;
+use super::ssh::StepSocket;
 use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
 use crate::unpack::{UnpackError, unpack};
@@ -24,7 +25,7 @@ impl EngineWorker<'_> {
         op: &ExecOp,
         directory: &Path,
     ) -> Result<StepMounts, ExecError> {
-        let mut ready = StepMounts { mounts: Vec::new(), _held: Vec::new(), _secrets: None };
+        let mut ready = StepMounts::default();
         let mut secrets = None;
         for (number, mount) in op.mounts.iter().enumerate() {
             let place = directory.join(number.to_string());
@@ -69,9 +70,19 @@ impl EngineWorker<'_> {
                     write_file(&path, &bytes, *mode, (*uid, *gid)).map_err(failed)?;
                     ready.mounts.push(Mount::bind(path, &mount.target, true));
                 }
-                MountKind::Ssh { id, required, .. } => {
-                    if *required {
-                        return Err(ExecError::Required(format!("unset ssh forward key {id}")));
+                MountKind::Ssh { id, required, mode, uid, gid } => {
+                    match self.remote().agents().socket(id).map_err(failed)? {
+                        Some(agent) => {
+                            let run_dir = self.engine().store().run_dir();
+                            let socket = StepSocket::open(run_dir, agent, *mode, (*uid, *gid));
+                            let socket = socket.map_err(failed)?;
+                            ready.mounts.push(Mount::bind(socket.path(), &mount.target, true));
+                            ready._sockets.push(socket);
+                        }
+                        None if *required => {
+                            return Err(ExecError::Required(format!("unset ssh forward key {id}")));
+                        }
+                        None => {}
                     }
                 }
                 MountKind::Script { content } => {
@@ -238,7 +249,7 @@ fn write_file(path: &Path, content: &[u8], mode: u32, owner: (u32, u32)) -> Resu
     set_owner_and_mode(path, mode, owner)
 }
 
-fn set_owner_and_mode(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), EngineError> {
+pub(super) fn set_owner_and_mode(path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), EngineError> {
     use std::os::unix::fs::PermissionsExt;
     std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     Ok(fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))?)

@@ -32,6 +32,7 @@ mod tests {
             tags: Vec::new(),
             options: BuildOptions::default(),
             secrets: Vec::new(),
+            surroundings: crate::build::Surroundings::default(),
             add_hosts: hosts
                 .iter()
                 .map(|(name, address)| ((*name).to_owned(), (*address).to_owned()))

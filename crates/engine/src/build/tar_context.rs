@@ -34,7 +34,7 @@ impl Eq for TarContext {}
 
 impl Engine {
     /// Takes a context in from a tar, compressed or not.
-    pub fn tar_context(&self, input: Box<dyn Read + Send>) -> Result<TarContext, EngineError> {
+    pub fn tar_context(&self, input: Box<dyn Read + Send + '_>) -> Result<TarContext, EngineError> {
         let unreadable = |error| EngineError::layer("unable to prepare context: cannot read the tar", error);
         let lease = self.store().leases().acquire()?;
         let staged = self.store().layers().begin(&lease)?;
@@ -48,7 +48,26 @@ impl Engine {
     }
 }
 
+/// A tar's first header, or the beginning of a compressed file. `head` is the first 512 bytes, or all if there are fewer.
+pub fn is_archive(head: &[u8]) -> bool {
+    const MAGICS: [&[u8]; 4] =
+        [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
+    if MAGICS.iter().any(|magic| head.starts_with(magic)) {
+        return true;
+    }
+    // Old tars have no magic, but all have the sum of the header's bytes, its own field counted as blanks.
+    let Some(field) = head.get(148..156).filter(|_| head.len() == 512) else { return false };
+    let text = String::from_utf8_lossy(field);
+    let said = u32::from_str_radix(text.trim_matches(['\0', ' ']), 8);
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    said == Ok(sum(&head[..148]) + 8 * u32::from(b' ') + sum(&head[156..]))
+}
+
 impl TarContext {
+    pub(super) fn new(diff_id: DiffId, files: Arc<Stack>, lease: Lease) -> Self {
+        Self { diff_id, files, _lease: lease }
+    }
+
     pub(super) fn files(&self) -> Arc<Stack> {
         Arc::clone(&self.files)
     }

@@ -4,6 +4,7 @@ use super::cache::failed;
 use super::context::Contexts;
 use super::files::select_options;
 use super::layer::LayerHandle;
+use super::remote::Fetcher;
 use crate::network::NameFiles;
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub(super) struct EngineWorker<'a> {
     lease: Lease,
     events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
+    remote: Fetcher<'a>,
     seen: Seen,
     name_files: NameFileSets,
     /// Threads that pack what RUNs wrote.
@@ -63,7 +65,8 @@ impl<'a> EngineWorker<'a> {
     ) -> Self {
         let (seen, name_files) = (Seen::default(), NameFileSets::default());
         let packing = Mutex::default();
-        Self { engine, request, contexts, lease, events, cancel, seen, name_files, packing }
+        let remote = Fetcher::of(engine, request, lease.clone(), cancel);
+        Self { engine, request, contexts, lease, events, cancel, remote, seen, name_files, packing }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -72,6 +75,10 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn request(&self) -> &'a BuildRequest {
         self.request
+    }
+
+    pub(super) fn remote(&self) -> &Fetcher<'a> {
+        &self.remote
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -186,6 +193,9 @@ impl Worker for EngineWorker<'_> {
         detail: Detail,
     ) -> Result<Selected, WorkerError> {
         self.check_cancelled()?;
+        if !selection.remote.is_empty() {
+            return self.select_remote(origin, selection, detail);
+        }
         let remembered = (detail == Detail::Digest).then(|| self.remembered(origin, selection)).flatten();
         if let Some((_, Some(digest))) = remembered {
             return Ok(Selected { digest, files: Vec::new() });
@@ -249,7 +259,7 @@ impl Worker for EngineWorker<'_> {
     }
 }
 
-fn file_entry(file: &SelectedFile) -> FileEntry {
+pub(super) fn file_entry(file: &SelectedFile) -> FileEntry {
     let metadata = &file.metadata;
     FileEntry {
         path: String::from_utf8_lossy(&file.path).into_owned(),

@@ -2,13 +2,20 @@
 //! without it.
 #![allow(clippy::unwrap_used, reason = "functions that tests share fail like tests")]
 
+mod agents;
 mod archives;
+mod clones;
 mod concurrent;
 mod contexts;
 mod damage;
+mod downloads;
 mod full_disk;
 mod interrupts;
 mod registry;
+mod repositories;
+#[allow(dead_code, reason = "the server of the HTTP client's tests, of which others are used there")]
+#[path = "../../../http/tests/it/server.rs"]
+mod server;
 mod transfer;
 mod user;
 mod world;

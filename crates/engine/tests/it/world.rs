@@ -133,6 +133,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         tags: vec!["built:latest".parse().unwrap()],
         options: BuildOptions { network: strata_engine::build::Network::None, ..Default::default() },
         secrets: Vec::new(),
+        surroundings: Default::default(),
         add_hosts: Vec::new(),
         shm_size: None,
         ulimits: Vec::new(),

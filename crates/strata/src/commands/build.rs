@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod classic;
+mod credentials;
 mod excerpt;
 mod explain;
 mod outline;
@@ -31,7 +32,7 @@ use strata_engine::{Engine, EngineError};
 /// Build an image from a Dockerfile.
 #[derive(Args, Debug)]
 pub(crate) struct Build {
-    /// Dockerfile; - for standard input [default: PATH/Dockerfile]
+    /// Dockerfile; - for standard input, or a URL [default: PATH/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
     /// Name of the image, as name:tag; may be repeated
@@ -70,7 +71,10 @@ pub(crate) struct Build {
     /// Give RUN --mount=type=secret a secret: id=NAME[,src=FILE|,env=VARIABLE]
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
-    /// A further context: NAME=DIRECTORY or NAME=docker-image://IMAGE
+    /// Give RUN --mount=type=ssh and git an agent: default, or ID=SOCKET or ID=KEY[,KEY]
+    #[arg(long, value_name = "AGENT")]
+    ssh: Vec<String>,
+    /// A further context: NAME=DIRECTORY, NAME=docker-image://IMAGE, NAME=URL of a file or git repository
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Let RUN steps ask for more than the sandbox: network.host or security.insecure
@@ -109,8 +113,8 @@ pub(crate) struct Build {
     call: call::CallFlags,
     #[command(flatten)]
     explain: explain::ExplainFlags,
-    /// PATH | -
-    #[arg(value_name = "PATH | -")]
+    /// PATH | URL | -
+    #[arg(value_name = "PATH | URL | -")]
     context: Vec<String>,
 }
 
@@ -121,7 +125,14 @@ impl Build {
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
         let outputs = self.outputs.parse(self.push)?;
-        let Request { mut request, dockerfile } = self.request(mode, global)?;
+        let cancel = Arc::new(AtomicBool::new(false));
+        // A signal that comes while something is fetched ends that tidily; one that comes while standard input is
+        // waited for ends the program.
+        let fetches = self.fetches();
+        if fetches {
+            cancel_on_signals(&cancel)?;
+        }
+        let Request { mut request, dockerfile } = self.request(mode, global, &cancel)?;
         outputs.check(&request)?;
         outputs.prepare(&mut request);
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
@@ -132,8 +143,9 @@ impl Build {
         if let Some(call) = call {
             return call.answer(&engine, &request, &parsed, &dockerfile);
         }
-        let cancel = Arc::new(AtomicBool::new(false));
-        cancel_on_signals(&cancel)?;
+        if !fetches {
+            cancel_on_signals(&cancel)?;
+        }
         if self.explain.dry_run {
             return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format);
         }

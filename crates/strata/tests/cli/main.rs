@@ -6,6 +6,7 @@ mod archives;
 mod build;
 mod containers;
 mod contexts;
+mod elsewhere;
 mod escapes;
 mod images;
 mod interop;
@@ -17,6 +18,13 @@ mod registry;
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 #[path = "../../../engine/tests/it/registry.rs"]
 mod remote;
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the server of the HTTP client's tests, of which others are used there"
+)]
+#[path = "../../../http/tests/it/server.rs"]
+mod server;
 mod signals;
 mod syntax;
 mod terminal;

@@ -1,6 +1,7 @@
 //! Flags to a request: Dockerfile and contexts found, values parsed.
 
 use super::Build;
+use super::credentials::{secret, surroundings};
 use super::progress::Mode;
 use crate::cli::Global;
 use crate::commands::arguments::label;
@@ -9,9 +10,10 @@ use crate::failure::Failure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use strata_engine::build::{
-    BuildOptions, BuildRequest, ContextSource, Entitlement, NamedContext, Network, NoCache, Secret,
-    SecretSource, TarContext,
+    BuildOptions, BuildRequest, ContextSource, Entitlement, NamedContext, Network, NoCache, Remote,
+    RemoteContext, Secret, Surroundings, TarContext, is_archive, is_remote,
 };
 use strata_oci::{Platform, Reference};
 
@@ -27,10 +29,40 @@ pub(super) struct Request {
     pub(super) dockerfile: Dockerfile,
 }
 
+/// Dockerfile, its path if it is a file of the context, and the context.
+type Found = (Dockerfile, Option<PathBuf>, ContextSource);
+
+/// What fetching needs.
+struct Elsewhere<'a> {
+    global: &'a Global,
+    surroundings: &'a Surroundings,
+    secrets: &'a [Secret],
+    cancel: &'a AtomicBool,
+}
+
+impl Elsewhere<'_> {
+    fn remote(&self) -> Remote<'_> {
+        Remote { surroundings: self.surroundings, secrets: self.secrets, cancel: self.cancel }
+    }
+}
+
+/// A directory wins over an address that looks like one: `github.com/x` may be a path.
+fn is_elsewhere(context: &str) -> bool {
+    is_remote(context) && !Path::new(context).exists()
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+fn unfetched(error: strata_engine::EngineError) -> Failure {
+    unprepared(crate::failure::with_causes(&error))
+}
+
 type NamedContexts = BTreeMap<String, NamedContext>;
 
 /// A flag's value that means nothing: told like every other failure of a build, as buildx does.
-fn bad(message: impl std::fmt::Display) -> Failure {
+pub(super) fn bad(message: impl std::fmt::Display) -> Failure {
     Failure::with_code(format!("ERROR: failed to build: {message}"), 1)
 }
 
@@ -39,26 +71,44 @@ fn unprepared(message: impl std::fmt::Display) -> Failure {
 }
 
 impl Build {
-    pub(super) fn request(&self, mode: Mode, global: &Global) -> Result<Request, Failure> {
+    /// Whether something has to be fetched before the build can be planned.
+    pub(super) fn fetches(&self) -> bool {
+        let named = self.build_context.iter().filter_map(|text| text.split_once('='));
+        is_elsewhere(&self.context[0])
+            || self.file.as_deref().is_some_and(is_url)
+            || named.clone().any(|(_, value)| is_remote(value))
+    }
+
+    pub(super) fn request(
+        &self,
+        mode: Mode,
+        global: &Global,
+        cancel: &AtomicBool,
+    ) -> Result<Request, Failure> {
         let context = &self.context[0];
+        let secrets: Vec<Secret> = self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
+        let surroundings = surroundings(&self.ssh)?;
+        let elsewhere = Elsewhere { global, surroundings: &surroundings, secrets: &secrets, cancel };
         let (dockerfile, path, source) = if context == "-" {
-            self.read_stdin(global)?
+            self.read_stdin(&elsewhere)?
+        } else if is_elsewhere(context) {
+            self.fetch_context(context, &elsewhere)?
         } else {
-            if context.contains("://") || context.starts_with("git@") {
-                return Err(unprepared(format!(
-                    "context {context}: remote contexts are not supported yet; clone it first"
-                )));
-            }
             let directory = PathBuf::from(context);
             if !directory.exists() {
                 return Err(unprepared(format!("unable to prepare context: path {context:?} not found")));
             }
-            let (dockerfile, path) = self.dockerfile(&directory)?;
+            let (dockerfile, path) = self.dockerfile(&directory, &elsewhere)?;
             (dockerfile, path, ContextSource::Directory(directory))
         };
-        let (named, contexts) = self.named_contexts()?;
+        let (named, contexts) = self.named_contexts(&elsewhere)?;
         let tags = self.tag.iter().map(|tag| reference(tag)).collect::<Result<_, _>>()?;
-        let scope = path.as_deref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let scope = match path.as_deref() {
+            Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
+            // Earlier builds of the same address are those to compare with.
+            None if is_elsewhere(context) => context.clone(),
+            None => String::new(),
+        };
         let request = BuildRequest {
             context: source,
             dockerfile_path: path,
@@ -93,10 +143,11 @@ impl Build {
                     Mode::Classic => 1,
                     _ => self.jobs.unwrap_or(8),
                 },
-                scope: scope.map(|scope| scope.display().to_string()).unwrap_or_default(),
+                scope,
                 ..BuildOptions::default()
             },
-            secrets: self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+            secrets,
+            surroundings,
             add_hosts: self
                 .add_host
                 .iter()
@@ -124,17 +175,19 @@ impl Build {
     }
 
     /// Standard input is a tar with everything, or a Dockerfile alone.
-    fn read_stdin(&self, global: &Global) -> Result<(Dockerfile, Option<PathBuf>, ContextSource), Failure> {
+    fn read_stdin(&self, elsewhere: &Elsewhere<'_>) -> Result<Found, Failure> {
         if self.file.as_deref() == Some("-") {
             return Err(unprepared("standard input cannot be both the context and the Dockerfile"));
         }
         refuse_terminal()?;
         let mut head = Vec::new();
         std::io::stdin().take(512).read_to_end(&mut head)?;
-        if is_tar(&head) {
-            let context =
-                global.engine()?.tar_context(Box::new(Cursor::new(head).chain(std::io::stdin())))?;
-            let (dockerfile, path) = self.dockerfile_in(&context)?;
+        if is_archive(&head) {
+            let context = elsewhere
+                .global
+                .engine()?
+                .tar_context(Box::new(Cursor::new(head).chain(std::io::stdin())))?;
+            let (dockerfile, path) = self.dockerfile_in(&context, elsewhere)?;
             return Ok((dockerfile, path, ContextSource::Tar(context)));
         }
         if self.file.is_some() {
@@ -144,11 +197,38 @@ impl Build {
         Ok((Dockerfile { name: "Dockerfile".to_owned(), text: utf8(head)? }, None, ContextSource::Empty))
     }
 
+    /// A repository, an archive, or a Dockerfile without a context.
+    fn fetch_context(&self, address: &str, elsewhere: &Elsewhere<'_>) -> Result<Found, Failure> {
+        let keep = self
+            .build_args()
+            .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+            .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true"));
+        let engine = elsewhere.global.engine()?;
+        match engine.remote_context(address, keep, elsewhere.remote()).map_err(unfetched)? {
+            RemoteContext::Files(context) => {
+                let (dockerfile, path) = self.dockerfile_in(&context, elsewhere)?;
+                Ok((dockerfile, path, ContextSource::Tar(context)))
+            }
+            RemoteContext::Dockerfile(bytes) => {
+                let (dockerfile, path) = match self.file.as_deref() {
+                    None => (Dockerfile { name: "Dockerfile".to_owned(), text: utf8(bytes)? }, None),
+                    Some(_) => self.dockerfile(Path::new(""), elsewhere)?,
+                };
+                Ok((dockerfile, path, ContextSource::Empty))
+            }
+        }
+    }
+
     /// The Dockerfile of a tar; an absolute `-f` is a file of this machine.
-    fn dockerfile_in(&self, context: &TarContext) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
+    fn dockerfile_in(
+        &self,
+        context: &TarContext,
+        elsewhere: &Elsewhere<'_>,
+    ) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
         const LARGEST: u64 = 16 << 20;
-        if let Some(path) = self.file.as_deref().filter(|path| path.starts_with('/')) {
-            return self.dockerfile(Path::new(path));
+        let outside = |path: &&str| path.starts_with('/') || *path == "-" || is_url(path);
+        if self.file.as_deref().filter(outside).is_some() {
+            return self.dockerfile(Path::new(""), elsewhere);
         }
         let names = match self.file.as_deref() {
             Some(path) => vec![path],
@@ -164,11 +244,20 @@ impl Build {
     }
 
     /// `-f`, or `Dockerfile`, or `dockerfile`. The path is the file's, for its own `.dockerignore`.
-    fn dockerfile(&self, context: &Path) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
+    fn dockerfile(
+        &self,
+        context: &Path,
+        elsewhere: &Elsewhere<'_>,
+    ) -> Result<(Dockerfile, Option<PathBuf>), Failure> {
         let path = match self.file.as_deref() {
             Some("-") => {
                 let text = utf8(stdin()?)?;
                 return Ok((Dockerfile { name: "Dockerfile".to_owned(), text }, None));
+            }
+            Some(url) if is_url(url) => {
+                let engine = elsewhere.global.engine()?;
+                let bytes = engine.remote_dockerfile(url, elsewhere.remote()).map_err(unfetched)?;
+                return Ok((Dockerfile { name: "Dockerfile".to_owned(), text: utf8(bytes)? }, None));
             }
             Some(path) => PathBuf::from(path),
             None => {
@@ -214,8 +303,11 @@ impl Build {
         }
     }
 
-    /// What each name means, and where the directories are.
-    fn named_contexts(&self) -> Result<(NamedContexts, BTreeMap<String, PathBuf>), Failure> {
+    /// What each name means, and where its files are.
+    fn named_contexts(
+        &self,
+        elsewhere: &Elsewhere<'_>,
+    ) -> Result<(NamedContexts, BTreeMap<String, ContextSource>), Failure> {
         let (mut named, mut directories) = (BTreeMap::new(), BTreeMap::new());
         for text in &self.build_context {
             let (name, value) = text
@@ -223,13 +315,21 @@ impl Build {
                 .ok_or_else(|| bad(format!("invalid context value: {text}, expected key=value")))?;
             if let Some(image) = value.strip_prefix("docker-image://") {
                 named.insert(name.to_owned(), NamedContext::Image(reference(image)?));
-            } else if value.contains("://") {
-                return Err(bad(format!(
-                    "build context {name}: {value} is not supported yet: use a directory or docker-image://"
-                )));
             } else {
+                let files = if is_remote(value) {
+                    let engine = elsewhere.global.engine()?;
+                    let files = engine.remote_files(value, elsewhere.remote()).map_err(unfetched)?;
+                    ContextSource::Tar(files)
+                } else if let Some((scheme, _)) = value.split_once("://") {
+                    return Err(bad(format!(
+                        "build context {name}: unsupported scheme {scheme}: use a directory, docker-image://, http(s):// \
+                         or a git repository"
+                    )));
+                } else {
+                    ContextSource::Directory(PathBuf::from(value))
+                };
                 named.insert(name.to_owned(), NamedContext::Files);
-                directories.insert(name.to_owned(), PathBuf::from(value));
+                directories.insert(name.to_owned(), files);
             }
         }
         Ok((named, directories))
@@ -249,21 +349,6 @@ fn refuse_terminal() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A tar's first header, or the beginning of a compressed file.
-fn is_tar(head: &[u8]) -> bool {
-    const MAGICS: [&[u8]; 4] =
-        [&[0x1f, 0x8b], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0], &[0x28, 0xb5, 0x2f, 0xfd]];
-    if MAGICS.iter().any(|magic| head.starts_with(magic)) {
-        return true;
-    }
-    // Old tars have no magic, but all have the sum of the header's bytes, its own field counted as blanks.
-    let Some(field) = head.get(148..156).filter(|_| head.len() == 512) else { return false };
-    let text = String::from_utf8_lossy(field);
-    let said = u32::from_str_radix(text.trim_matches(['\0', ' ']), 8);
-    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
-    said == Ok(sum(&head[..148]) + 8 * u32::from(b' ') + sum(&head[156..]))
-}
-
 fn stdin() -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     refuse_terminal()?;
@@ -280,43 +365,4 @@ fn utf8(bytes: Vec<u8>) -> Result<String, Failure> {
             + 1;
         unprepared(format!("failed to read dockerfile: line {line} is not UTF-8"))
     })
-}
-
-/// `id=x[,src=file|,env=VAR]`; without a source the variable named like the ID, or else the file.
-fn secret(text: &str) -> Result<Secret, Failure> {
-    let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
-    for field in text.split(',') {
-        let (key, value) = field
-            .split_once('=')
-            .ok_or_else(|| bad(format!("invalid field '{field}' must be a key=value pair")))?;
-        match key.to_lowercase().as_str() {
-            "id" => id = Some(value.to_owned()),
-            "src" | "source" => file = Some(value.to_owned()),
-            "env" => variable = Some(value.to_owned()),
-            "type" if matches!(value, "file" | "env") => kind = Some(value.to_owned()),
-            _ => return Err(bad(format!("unexpected key '{key}' in '{field}'"))),
-        }
-    }
-    if kind.as_deref() == Some("env") && variable.is_none() {
-        variable = file.take();
-    }
-    let id = id.or_else(|| variable.clone()).ok_or_else(|| bad(format!("secret {text:?} needs an id")))?;
-    let from_environment = |name: &str| std::env::var(name).ok();
-    let source = match (file, variable) {
-        (Some(path), _) => SecretSource::File(path.into()),
-        (None, Some(name)) => SecretSource::Value(
-            from_environment(&name)
-                .ok_or_else(|| bad(format!("secret {id}: environment variable {name} is not set")))?,
-        ),
-        (None, None) => match from_environment(&id) {
-            Some(value) if kind.as_deref() != Some("file") => SecretSource::Value(value),
-            _ => SecretSource::File(id.clone().into()),
-        },
-    };
-    if let SecretSource::File(path) = &source
-        && !path.exists()
-    {
-        return Err(bad(format!("failed to stat {}: no such file or directory", path.display())));
-    }
-    Ok(Secret { id, source })
 }

@@ -1,0 +1,161 @@
+//! Contexts and Dockerfiles that are somewhere else.
+use super::{Fetched, Fetcher, RemoteError, Surroundings};
+use crate::build::{Secret, TarContext};
+use crate::{Engine, EngineError};
+use std::io::Read;
+use std::sync::atomic::AtomicBool;
+use strata_build::{GitSource, GitSourceError, file_name};
+use strata_layer::tree::SourceTree;
+
+/// Largest Dockerfile that is read from elsewhere.
+const LARGEST: u64 = 16 << 20;
+/// What BuildKit calls a downloaded context.
+const NAME: &str = "context";
+
+/// What was at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteContext {
+    /// The files of a repository or of an archive.
+    Files(TarContext),
+    /// One file, which is then the Dockerfile of an empty context.
+    Dockerfile(Vec<u8>),
+}
+
+/// Fetches for a build that is only being prepared.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'a> {
+    /// How the network is reached.
+    pub surroundings: &'a Surroundings,
+    /// Credentials: `HTTP_AUTH_TOKEN_<host>`, `GIT_AUTH_TOKEN` and their like.
+    pub secrets: &'a [Secret],
+    /// Ends what is under way.
+    pub cancel: &'a AtomicBool,
+}
+
+/// Whether a context is an address and not a path: http(s), a git repository, or `github.com/…`.
+pub fn is_remote(text: &str) -> bool {
+    is_http(text) || text.starts_with("github.com/") || !matches!(GitSource::parse(text), Ok(None))
+}
+
+fn is_http(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// The repository that a context's address means.
+fn repository(text: &str, keep_git_dir: bool) -> Result<Option<GitSource>, GitSourceError> {
+    let text = match text.strip_prefix("github.com/") {
+        Some(rest) => {
+            let end = rest.find(['?', '#']).unwrap_or(rest.len());
+            let (path, more) = rest.split_at(end);
+            format!("https://github.com/{}.git{more}", path.trim_end_matches('/').trim_end_matches(".git"))
+        }
+        None => text.to_owned(),
+    };
+    let source = GitSource::parse(&text)?;
+    Ok(source.map(|source| GitSource { keep_git_dir: source.keep_git_dir || keep_git_dir, ..source }))
+}
+
+impl Engine {
+    /// The main context at an address. An http answer that is an archive, compressed or not, is a context; any other is a
+    /// Dockerfile.
+    pub fn remote_context(
+        &self,
+        address: &str,
+        keep_git_dir: bool,
+        remote: Remote<'_>,
+    ) -> Result<RemoteContext, EngineError> {
+        let fetcher = self.fetcher(remote)?;
+        if let Some(source) = repository(address, keep_git_dir).map_err(refused)? {
+            return Ok(RemoteContext::Files(fetcher.stored(fetcher.repository(&source)?)));
+        }
+        let file = fetcher.file(address, NAME, None)?;
+        let mut head = Vec::new();
+        open(&file)?.take(512).read_to_end(&mut head)?;
+        if crate::build::is_archive(&head) {
+            return Ok(RemoteContext::Files(self.tar_context(open(&file)?)?));
+        }
+        Ok(RemoteContext::Dockerfile(read(&file, address)?))
+    }
+
+    /// A `--build-context` at an address: a repository's files, or as in BuildKit the one file of a URL as it is.
+    pub fn remote_files(&self, address: &str, remote: Remote<'_>) -> Result<TarContext, EngineError> {
+        let fetcher = self.fetcher(remote)?;
+        let fetched = match repository(address, false).map_err(refused)? {
+            Some(source) => fetcher.repository(&source)?,
+            None => fetcher.file(address, &file_name(address), None)?,
+        };
+        Ok(fetcher.stored(fetched))
+    }
+
+    /// A Dockerfile at a URL (`-f https://…`).
+    pub fn remote_dockerfile(&self, url: &str, remote: Remote<'_>) -> Result<Vec<u8>, EngineError> {
+        let fetcher = self.fetcher(remote)?;
+        read(&fetcher.file(url, NAME, None)?, url)
+    }
+
+    fn fetcher<'a>(&'a self, remote: Remote<'a>) -> Result<Fetcher<'a>, EngineError> {
+        let lease = self.store().leases().acquire()?;
+        Ok(Fetcher::new(self, remote.surroundings, remote.secrets, lease, remote.cancel))
+    }
+}
+
+impl Fetcher<'_> {
+    fn stored(&self, fetched: Fetched) -> TarContext {
+        TarContext::new(fetched.diff_id, fetched.files, self.lease.clone())
+    }
+}
+
+fn refused(error: GitSourceError) -> EngineError {
+    EngineError::Invalid(format!("unable to prepare context: {error}"))
+}
+
+/// A fetched file's bytes.
+fn open(file: &Fetched) -> Result<Box<dyn Read + Send + '_>, EngineError> {
+    let unreadable = |error| EngineError::layer("cannot read what was fetched", error);
+    let found = SourceTree::entry(&*file.files, file.path.as_bytes()).map_err(unreadable)?;
+    let entry = found.ok_or_else(|| EngineError::Invalid(format!("{} is not there", file.path)))?;
+    SourceTree::open(&*file.files, file.path.as_bytes(), &entry).map_err(unreadable)
+}
+
+fn read(file: &Fetched, address: &str) -> Result<Vec<u8>, EngineError> {
+    let mut bytes = Vec::new();
+    open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(RemoteError::TooLarge { url: strata_http::redact(address), limit: LARGEST }.into());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_paths() {
+        for address in [
+            "https://h/x.tar.gz",
+            "http://h",
+            "git@h:p.git",
+            "ssh://h/p",
+            "git://h/p",
+            "github.com/moby/buildkit",
+            "https://h/p.git?depth=1",
+        ] {
+            assert!(is_remote(address), "{address}");
+        }
+        for path in [".", "..", "a/b", "/x", "./github.com/x", "p.git", "file:///x", "-"] {
+            assert!(!is_remote(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn github_may_be_short() {
+        let source =
+            repository("github.com/moby/buildkit#v1:sub", true).expect("valid").expect("a repository");
+        assert_eq!(source.remote, "https://github.com/moby/buildkit.git");
+        assert_eq!((source.reference.as_deref(), source.subdir.as_deref()), (Some("v1"), Some("sub")));
+        assert!(source.keep_git_dir);
+        let source = repository("github.com/moby/buildkit.git", false).expect("valid").expect("a repository");
+        assert_eq!(source.remote, "https://github.com/moby/buildkit.git");
+    }
+}

@@ -1,0 +1,85 @@
+//! Builds of what is elsewhere: servers on loopback.
+
+use crate::server::{Server, answer};
+use crate::world::{World, archive};
+
+const DOCKERFILE: &[u8] = b"FROM scratch\nCOPY f /f\n";
+
+/// An archive with a Dockerfile at `/context.tar`, the Dockerfile alone at `/Dockerfile`, `text` anywhere else.
+fn server() -> Server {
+    let tar = archive(&[
+        ("Dockerfile", 0o644, DOCKERFILE),
+        ("f", 0o644, b"x"),
+        ("sub/Dockerfile", 0o644, b"FROM scratch\n"),
+    ]);
+    let tar = tar.into_inner().expect("memory");
+    Server::start(move |request, out| match request.target.as_str() {
+        "/context.tar" => answer(out, "200 OK", &[("ETag", "\"1\"")], &tar),
+        "/Dockerfile" => answer(out, "200 OK", &[], b"FROM scratch\nLABEL from=elsewhere\n"),
+        "/missing" => answer(out, "404 Not Found", &[], b""),
+        _ => answer(out, "200 OK", &[], b"text"),
+    })
+}
+
+#[test]
+fn contexts_and_dockerfiles_at_urls() {
+    let (world, server) = (World::new(), server());
+    world.file("ctx/f", b"x");
+    let url = |path: &str| server.url(path);
+    let id = world.ok(&["build", "-q", &url("/context.tar")]);
+    assert_eq!(world.ok(&["build", "-q", &url("/context.tar")]), id);
+    world.ok(&["build", "-q", "-f", "sub/Dockerfile", &url("/context.tar")]);
+    world.ok(&["build", "-q", "-t", "plain", &url("/Dockerfile")]);
+    let labels = world.ok(&["inspect", "-f", "{{json .Config.Labels}}", "plain"]);
+    assert_eq!(labels, "{\"from\":\"elsewhere\"}\n");
+    world.ok(&["build", "-q", "-f", &url("/Dockerfile"), "ctx"]);
+    world.file("named/Dockerfile", b"FROM scratch\nCOPY --from=far /note.txt /\n");
+    let named = format!("far={}", url("/note.txt"));
+    world.ok(&["build", "-q", "--build-context", &named, "named"]);
+}
+
+#[test]
+fn what_cannot_be_fetched_is_told() {
+    let (world, server) = (World::new(), server());
+    let missing = server.url("/missing");
+    let output = world.output(&["build", &missing]);
+    assert_eq!(output.status.code(), Some(1));
+    let wanted = format!("ERROR: failed to build: {missing}: invalid response status 404\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), wanted);
+    let output = world.output(&["build", "-f", "nosuch", &server.url("/context.tar")]);
+    let wanted =
+        "ERROR: failed to build: failed to read dockerfile: open nosuch: no such file or directory\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), wanted);
+    world.file("add/Dockerfile", format!("FROM scratch\nADD {missing} /x\n").as_bytes());
+    let output = world.output(&["build", "--progress=plain", "add"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&format!(">>> ADD {missing} /x\n     |         ^^^^^^^")), "{stderr}");
+    assert!(
+        stderr.ends_with(&format!("failed to solve: {missing}: invalid response status 404\n")),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn proxies_of_the_environment_are_used() {
+    let world = World::new();
+    // As a proxy it is asked for whole addresses.
+    let proxy = Server::start(|request, out| {
+        assert_eq!(request.target, "http://far.invalid/f");
+        answer(out, "200 OK", &[], b"by proxy")
+    });
+    world.file("add/Dockerfile", b"FROM scratch\nADD http://far.invalid/f /f\n");
+    let address = format!("http://127.0.0.1:{}", proxy.port);
+    let mut command = world.command(&["build", "-q", "add"]);
+    let output =
+        command.env("http_proxy", &address).env_remove("HTTP_PROXY").output().expect("strata starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(proxy.seen().len(), 1);
+    let output = world
+        .command(&["build", "--no-cache", "add"])
+        .env("http_proxy", &address)
+        .env("NO_PROXY", "*")
+        .output();
+    let stderr = String::from_utf8_lossy(&output.expect("strata starts").stderr).into_owned();
+    assert!(stderr.contains("cannot resolve far.invalid"), "{stderr}");
+}
