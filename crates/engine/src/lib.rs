@@ -11,6 +11,7 @@ pub mod container;
 mod error;
 pub mod exec;
 pub mod image;
+pub mod login;
 mod network;
 mod open;
 pub mod run;

@@ -55,7 +55,7 @@ pub(crate) enum At<'a> {
 
 /// What a request with a streamed body came to.
 pub(crate) enum Streamed {
-    Answer(Response),
+    Answer(Box<Response>),
     Failed(strata_http::Error),
 }
 
@@ -165,7 +165,7 @@ impl Endpoint {
                     // Whoever tries again shows something better.
                     self.authorizer.challenged(&response, header.as_deref(), &self.client, &purpose(call))?;
                 }
-                Streamed::Answer(response)
+                Streamed::Answer(Box::new(response))
             }
             Err(error) => Streamed::Failed(error),
         })

@@ -253,7 +253,7 @@ impl Upload {
         let mut call = self.call("PUT", Some(digest));
         call.subject = Subject::Blob(&self.repository, digest, Access::Push);
         Ok(match self.endpoint.send(&call) {
-            Ok(response) => Streamed::Answer(response),
+            Ok(response) => Streamed::Answer(Box::new(response)),
             Err(error) => return Err(error),
         })
     }
@@ -278,7 +278,7 @@ impl Upload {
         };
         let Some(pause) = pause else {
             return Err(match outcome {
-                Streamed::Answer(response) => self.endpoint.refusal(response, subject),
+                Streamed::Answer(response) => self.endpoint.refusal(*response, subject),
                 Streamed::Failed(error) => self.endpoint.transport(subject, error, failures),
             });
         };

@@ -129,6 +129,10 @@ enum Command {
     Wait(commands::wait::Wait),
     /// Show what a container changed in its file system
     Diff(commands::diff::Diff),
+    /// Authenticate to a registry
+    Login(commands::login::Login),
+    /// Log out from a registry
+    Logout(commands::logout::Logout),
     /// Show information about this installation
     Info(commands::info::Info),
     /// Show the version
@@ -256,6 +260,8 @@ impl Cli {
             Command::Rm(args) => args.run(global),
             Command::Wait(args) => args.run(global),
             Command::Diff(args) => args.run(global),
+            Command::Login(args) => args.run(),
+            Command::Logout(args) => args.run(),
             Command::Info(args) => args.run(global),
             Command::Version(args) => args.run(),
             Command::Image(command) => command.run(global),

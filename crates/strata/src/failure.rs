@@ -4,6 +4,7 @@ use crate::usage::Invocation;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io::Write;
 use strata_engine::EngineError;
+use strata_engine::login::LoginError;
 use strata_engine::transfer::TransferError;
 
 /// A failed command: what to print on standard error, and the exit code.
@@ -83,6 +84,12 @@ impl From<EngineError> for Failure {
         }
         // A sentence that says of itself that it is an error needs no second word for it.
         if text.starts_with("Error ") { Self::with_code(text, 1) } else { Self::new(text) }
+    }
+}
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        Self::new(with_causes(&error))
     }
 }
 

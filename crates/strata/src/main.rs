@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod failure;
+mod prompt;
 mod registries;
 mod render;
 mod usage;

@@ -10,6 +10,7 @@ mod elsewhere;
 mod escapes;
 mod images;
 mod interop;
+mod login;
 mod many_layers;
 mod modes;
 mod ports;

@@ -8,14 +8,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A command on a terminal of 30 rows and 100 columns, of which it is the session leader.
-struct Terminal {
+pub(crate) struct Terminal {
     master: std::fs::File,
     child: Child,
     shown: String,
 }
 
 impl Terminal {
-    fn start(world: &World, arguments: &[&str]) -> Self {
+    pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::start_with(world, arguments, &[])
+    }
+
+    pub(crate) fn start_with(
+        world: &World,
+        arguments: &[&str],
+        variables: &[(&str, std::path::PathBuf)],
+    ) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlocked");
@@ -26,6 +34,7 @@ impl Terminal {
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(strata.get_program()).args(strata.get_args());
         command.envs(strata.get_envs().filter_map(|(key, value)| value.map(|value| (key, value))));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let side = || {
             Stdio::from(
                 std::fs::OpenOptions::new().read(true).write(true).open(&name).expect("the other side"),
@@ -35,12 +44,17 @@ impl Terminal {
         Self { master: std::fs::File::from(master), child, shown: String::new() }
     }
 
-    fn send(&mut self, text: &str) {
+    /// Everything so far.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("sent");
     }
 
     /// Reads until `text` comes.
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         let (start, deadline) = (self.shown.len(), Instant::now() + Duration::from_secs(10));
         while !self.shown[start..].contains(text) {
             assert!(Instant::now() < deadline, "no {text:?} in {:?}", self.shown);
@@ -54,7 +68,7 @@ impl Terminal {
         }
     }
 
-    fn ends_with(mut self, code: i32) {
+    pub(crate) fn ends_with(mut self, code: i32) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
