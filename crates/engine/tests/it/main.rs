@@ -5,6 +5,7 @@
 mod agents;
 mod archives;
 mod clones;
+mod cache;
 mod concurrent;
 mod contexts;
 mod damage;

@@ -1,0 +1,1 @@
+echo f > f; mkdir -p d/e; echo x > d/e/x

@@ -1,0 +1,1 @@
+echo f > f; echo i > ign; tar -cf t.tar f
