@@ -35,6 +35,10 @@ pub struct Built<L> {
     pub layers: Vec<CommittedLayer>,
     /// Their handles.
     pub handles: Vec<L>,
+    /// How many of the layers are those of the base image.
+    pub base_layers: usize,
+    /// The time that `SOURCE_DATE_EPOCH` gave everything new.
+    pub epoch: Option<Timestamp>,
 }
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {

@@ -1,5 +1,6 @@
 //! What the user asked for besides the Dockerfile.
 use crate::{Input, Network};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,9 @@ pub struct BuildOptions {
     pub build_platform: Platform,
     /// `--no-cache`, `--no-cache-filter`.
     pub no_cache: NoCache,
+    /// Times of contexts that have one (the commit of a repository), by name; the main one is `context`. What
+    /// `SOURCE_DATE_EPOCH` may name.
+    pub context_times: BTreeMap<String, Timestamp>,
     /// `--build-context`.
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--network`: for RUNs that do not say.
@@ -48,6 +52,7 @@ impl Default for BuildOptions {
             platform: Platform::host(),
             build_platform: Platform::host(),
             no_cache: NoCache::default(),
+            context_times: BTreeMap::new(),
             contexts: BTreeMap::new(),
             network: Network::default(),
             allow: BTreeSet::new(),

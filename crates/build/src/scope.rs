@@ -10,6 +10,8 @@ const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"
 
 /// Name of the argument that fixes all times of an image.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// Its value that means the time of the main context.
+const CONTEXT: &str = "context";
 
 /// An environment: ordered, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,9 +121,18 @@ impl Globals {
         if text.is_empty() {
             return Ok(None);
         }
-        let seconds = text.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        let bad = || BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}"));
-        seconds.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
+        let seconds = || text.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let time = options.context_times.get(text).copied().or_else(seconds);
+        let bad = || {
+            let is_context = text == CONTEXT || options.contexts.contains_key(text);
+            let why = if is_context {
+                ": that context has no time of its own; give seconds since 1970"
+            } else {
+                ""
+            };
+            BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}{why}"))
+        };
+        time.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
     }
 }
 

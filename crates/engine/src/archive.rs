@@ -3,11 +3,13 @@
 //! What `save` writes is both at once: blobs by digest, `manifest.json` for Docker, `index.json` for OCI, and a
 //! directory per layer as Docker wrote them until version 25, whose `layer.tar` is a hard link to the blob.
 
+mod form;
 mod import;
 mod load;
 mod members;
 mod save;
 
+pub use form::ArchiveForm;
 pub use import::ImportRequest;
 pub use load::Loaded;
 
@@ -28,3 +30,5 @@ struct ArchiveImage {
 const IMAGE_NAME: &str = "io.containerd.image.name";
 /// OCI's annotation with the tag alone, or the name.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// OCI's annotation with the date.
+const CREATED: &str = "org.opencontainers.image.created";

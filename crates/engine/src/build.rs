@@ -9,10 +9,12 @@ mod context;
 mod dry_run;
 mod exec;
 mod export;
+mod failed;
 mod files;
 mod layer;
 mod mounts;
 mod remote;
+mod reshape;
 mod run_inputs;
 mod secrets;
 mod ssh;
@@ -22,12 +24,13 @@ mod worker;
 pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
+pub(crate) use export::nameless_file;
 pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
 pub use ssh::{SshForward, SshSource};
 pub use strata_build::{
-    BuildOptions, Cause, Entitlement, Event, EventSink, Forecast, NamedContext, Network, NoCache, Reason,
-    StepId, StepInfo, Stream,
+    BuildError, BuildOptions, Cause, Entitlement, Event, EventSink, Forecast, NamedContext, Network, NoCache,
+    Reason, StepId, StepInfo, Stream,
 };
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
@@ -71,6 +74,17 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// `--ulimit`: name, soft, hard.
     pub ulimits: Vec<(String, u64, u64)>,
+    /// What is done to the result.
+    pub shape: Shape,
+}
+
+/// What is done to the layers of a finished build. The layers of the base image stay what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// `--squash`: all that is new becomes one layer.
+    pub squash: bool,
+    /// `rewrite-timestamp=true`: no file of the kept image that is new is younger than `SOURCE_DATE_EPOCH`.
+    pub clamp_times: bool,
 }
 
 /// What came out of a build.
@@ -84,8 +98,12 @@ pub struct BuildReport {
     pub kept: bool,
     /// Its config.
     pub config: Raw<ImageConfig>,
+    /// The time that `SOURCE_DATE_EPOCH` gave everything new.
+    pub epoch: Option<Timestamp>,
+    /// The image with the times of its files as the steps made them.
+    built: reshape::Image,
     /// Keeps its layers while somebody looks at the report.
-    _lease: Lease,
+    lease: Lease,
 }
 
 /// Parses a Dockerfile.
@@ -109,6 +127,20 @@ impl Engine {
         events: &dyn EventSink,
         cancel: &AtomicBool,
     ) -> Result<BuildReport, EngineError> {
+        self.build_or_debug(request, contexts, dockerfile, events, cancel, None)
+    }
+
+    /// Like [`Self::build`]. When a RUN has failed and everything else has stopped, `on_error` is told of it, and then a
+    /// shell with all that the step had is opened on this process' terminal.
+    pub fn build_or_debug(
+        &self,
+        request: &BuildRequest,
+        contexts: &Contexts,
+        dockerfile: &Dockerfile,
+        events: &dyn EventSink,
+        cancel: &AtomicBool,
+        on_error: Option<&dyn Fn(&BuildError)>,
+    ) -> Result<BuildReport, EngineError> {
         let lease = self.store().leases().acquire()?;
         let worker = EngineWorker::new(self, request, contexts, lease.clone(), events, cancel);
         let cache = cache::StoreCache::new(self.store());
@@ -117,13 +149,21 @@ impl Engine {
         let outcome = builder.build(dockerfile, &options(request, contexts));
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
-        let config = outcome?.config;
-        if !request.keep_image {
-            let id = ImageId::new(*config.digest());
-            return Ok(BuildReport { id, tags: Vec::new(), kept: false, config, _lease: lease });
+        let outcome = outcome.map_err(|error| worker.explain_failure(error, on_error))?;
+        let epoch = outcome.epoch;
+        let mut built = reshape::Image::from(outcome);
+        if request.shape.squash {
+            built = self.squash(&built, &lease)?;
         }
-        let id = self.store().images().publish(&config, &request.tags)?;
-        Ok(BuildReport { id, tags: request.tags.clone(), kept: true, config, _lease: lease })
+        let config = built.config.clone();
+        let id = ImageId::new(*config.digest());
+        let plain = BuildReport { id, tags: Vec::new(), kept: false, config, epoch, built, lease };
+        if !request.keep_image {
+            return Ok(plain);
+        }
+        let report = self.with_times(&plain, request.shape.clamp_times)?;
+        let id = self.store().images().publish(&report.config, &request.tags)?;
+        Ok(BuildReport { id, tags: request.tags.clone(), kept: true, ..report })
     }
 }
 

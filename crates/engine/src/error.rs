@@ -65,6 +65,14 @@ pub enum EngineError {
     /// A build failed.
     #[error(transparent)]
     Build(#[from] strata_build::BuildError),
+    /// A RUN of a build failed; `state` is the ID of the state before it.
+    #[error("{source}")]
+    Step {
+        /// Which step, and how.
+        source: strata_build::BuildError,
+        /// What `strata debug` takes.
+        state: Option<String>,
+    },
     /// A build context cannot be used.
     #[error(transparent)]
     Context(#[from] crate::build::ContextError),
@@ -108,6 +116,24 @@ impl EngineError {
     pub fn exit_code(&self) -> Option<u8> {
         match self {
             Self::Start { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The failed build behind it, if it is one.
+    pub fn build_error(&self) -> Option<&strata_build::BuildError> {
+        match self {
+            Self::Build(error) | Self::Step { source: error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The exit code of the process that made a build fail.
+    pub fn step_exit_code(&self) -> Option<u8> {
+        match &self.build_error()?.kind {
+            BuildErrorKind::Process { source: strata_build::ExecError::Exit(code), .. } => {
+                u8::try_from(*code).ok()
+            }
             _ => None,
         }
     }

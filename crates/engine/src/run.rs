@@ -1,17 +1,20 @@
 //! `run`: image config and flags become a container (`design.md`, section 8).
 
+mod debug;
 mod helper;
 mod plan;
 mod start;
 pub(crate) mod stored;
 mod volumes;
 
+pub use debug::DebugRequest;
 pub(crate) use helper::helper_main;
 pub(crate) use plan::set;
+pub(crate) use start::terminal_size;
 
 use crate::{Engine, EngineError};
 use std::path::PathBuf;
-use strata_oci::{ImageId, Reference};
+use strata_oci::{DiffId, ImageId, Reference, RuntimeConfig};
 use strata_store::{ContainerRecord, NewContainer, StoreError};
 
 /// What is asked of `run`.
@@ -141,6 +144,14 @@ pub enum RunOutcome {
     Exited(u8),
 }
 
+/// What a container begins with.
+struct MadeFrom<'a> {
+    image: Option<ImageId>,
+    config: &'a RuntimeConfig,
+    /// Bottom first.
+    layers: Vec<DiffId>,
+}
+
 impl Engine {
     /// Creates and starts a container. In the foreground the calling process' standard streams are the
     /// container's until it ends. `notify` gets warnings.
@@ -178,17 +189,27 @@ impl Engine {
     ) -> Result<ContainerRecord, EngineError> {
         let id = self.local_image(&request.image)?;
         let config = self.store().images().config(&id)?;
-        let mut plan = plan::plan(&config.value().config, request)?;
-        plan.stored.image = request.image.clone();
-        plan.stored.image_id = id.to_string();
         let layers = config.value().rootfs.diff_ids.clone();
-        let mounts = self.prepare_mounts(request, &config.value().config, &layers)?;
+        let from = MadeFrom { image: Some(id), config: &config.value().config, layers };
+        self.create_from(request, &from, notify)
+    }
+
+    fn create_from(
+        &self,
+        request: &RunRequest,
+        from: &MadeFrom<'_>,
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<ContainerRecord, EngineError> {
+        let mut plan = plan::plan(from.config, request)?;
+        plan.stored.image = request.image.clone();
+        plan.stored.image_id = from.image.map(|id| id.to_string()).unwrap_or_default();
+        let mounts = self.prepare_mounts(request, from.config, &from.layers)?;
         plan.stored.spec.mounts.extend(mounts.mounts);
         plan.stored.mounts = mounts.shown;
         let new = NewContainer {
             name: request.name.clone(),
-            image: Some(id),
-            layers,
+            image: from.image,
+            layers: from.layers.clone(),
             config: plan.stored.to_json(),
             volumes: mounts.volumes,
         };

@@ -1,7 +1,7 @@
 //! Our own tars: canonical and deterministic.
 use crate::contents::{New, Placed, SYMLINK_MODE, is_overlay_xattr};
 use crate::tar::{
-    BLOCK, Header, HeaderKind, MAX_MAJOR, MAX_MINOR, Output, WHITEOUT, clean, padding, symlink_target,
+    BLOCK, Header, HeaderKind, MAX_MAJOR, MAX_MINOR, OPAQUE, Output, WHITEOUT, clean, padding, symlink_target,
 };
 use crate::{ContentDigest, Contents, FileType, LayerError, LayerInfo, Limits, Metadata, Xattr};
 use std::ffi::OsString;
@@ -125,8 +125,7 @@ impl<W: Write> LayerBuilder<W> {
     /// Hides everything below directory `path` in the layers below (`.wh..wh..opq`).
     pub fn opaque(&mut self, path: &[u8]) -> Result<(), LayerError> {
         checked_name(path)?;
-        let marker = b".wh..wh..opq";
-        self.mark(if path.is_empty() { marker.to_vec() } else { [path, b"/", marker].concat() })
+        self.mark(if path.is_empty() { OPAQUE.to_vec() } else { [path, b"/", OPAQUE].concat() })
     }
 
     /// Ends the tar and gives the output back.

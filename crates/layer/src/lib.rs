@@ -29,6 +29,7 @@ mod ingest;
 mod layer;
 pub mod mount;
 mod pack;
+mod rewrite;
 mod stack;
 pub mod tar;
 pub mod tree;
@@ -41,6 +42,7 @@ pub use error::LayerError;
 pub use ingest::{Limits, ingest};
 pub use layer::Layer;
 pub use pack::pack;
+pub use rewrite::{clamp_times, difference};
 pub use stack::{Node, Resolved, Stack};
 pub use strata_erofs::{FileType, Xattr};
 

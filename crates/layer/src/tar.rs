@@ -23,7 +23,7 @@ pub use reader::Reader;
 
 pub(crate) use hasher::StreamHasher;
 pub(crate) use member::{MAX_MAJOR, MAX_MINOR, symlink_target};
-pub(crate) use name::{MAX_PATH, WHITEOUT, clean};
+pub(crate) use name::{MAX_PATH, OPAQUE, WHITEOUT, clean};
 pub(crate) use output::{BUFFER, Output};
 pub(crate) use write::{Header, HeaderKind};
 

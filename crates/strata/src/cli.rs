@@ -46,6 +46,15 @@ impl Global {
         self.open(Access::Look)
     }
 
+    /// What must stand before a command so that it finds this store: nothing when the environment or the default says it.
+    pub(crate) fn root_flag(&self) -> String {
+        let inherited = std::env::var_os("STRATA_ROOT").map(PathBuf::from);
+        match &self.root {
+            Some(root) if inherited.as_ref() != Some(root) => format!(" --root {}", root.display()),
+            _ => String::new(),
+        }
+    }
+
     fn open(&self, access: Access) -> Result<Engine, Failure> {
         let defaults = default_directories();
         let run_dir = match (&self.run_dir, &self.root) {
@@ -133,6 +142,8 @@ enum Command {
     Login(commands::login::Login),
     /// Log out from a registry
     Logout(commands::logout::Logout),
+    /// Open a shell in the state before a build step that failed
+    Debug(commands::debug::DebugStep),
     /// Show information about this installation
     Info(commands::info::Info),
     /// Show the version
@@ -144,7 +155,7 @@ enum Command {
     #[command(subcommand)]
     Container(ContainerCommand),
     /// Manage the build cache
-    #[command(subcommand)]
+    #[command(subcommand, alias = "buildx")]
     Builder(BuilderCommand),
     /// Manage volumes
     #[command(subcommand)]
@@ -262,6 +273,7 @@ impl Cli {
             Command::Diff(args) => args.run(global),
             Command::Login(args) => args.run(),
             Command::Logout(args) => args.run(),
+            Command::Debug(args) => args.run(global),
             Command::Info(args) => args.run(global),
             Command::Version(args) => args.run(),
             Command::Image(command) => command.run(global),

@@ -4,6 +4,7 @@ mod arguments;
 pub(crate) mod build;
 pub(crate) mod builder_prune;
 pub(crate) mod container_prune;
+pub(crate) mod debug;
 pub(crate) mod destination;
 pub(crate) mod df;
 pub(crate) mod diff;

@@ -64,6 +64,11 @@ impl Failure {
         Self { text: format!("{program}: {message}\n\n{}", Invocation::current().help_hint()), code }
     }
 
+    /// Ended because of a signal: Docker's exit code for that.
+    pub(crate) fn with_signal(self, signal: usize) -> Self {
+        Self { code: u8::try_from(128 + signal).unwrap_or(1), ..self }
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }

@@ -3,6 +3,9 @@ use super::line;
 use crate::{Cause, FileEntry, FileKind, Reason};
 use std::cmp::Ordering;
 
+/// Sizes below are told to the byte.
+const EXACT: u64 = 10_000;
+
 /// One file that is not as it was.
 struct Change<'a> {
     path: &'a str,
@@ -25,11 +28,11 @@ pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
         };
         match order {
             Ordering::Less => {
-                changes.push(Change { path: &old[i].path, what: "removed".to_owned(), weight: old[i].size });
+                changes.push(whole(&old[i], "removed"));
                 i += 1;
             }
             Ordering::Greater => {
-                changes.push(Change { path: &new[j].path, what: "added".to_owned(), weight: new[j].size });
+                changes.push(whole(&new[j], "added"));
                 j += 1;
             }
             Ordering::Equal => {
@@ -53,6 +56,38 @@ pub(super) fn reason(old: &[FileEntry], new: &[FileEntry]) -> Reason {
     Reason { details, ..line(Cause::Files, &summary) }
 }
 
+/// A file that is there on one side only.
+fn whole<'a>(entry: &'a FileEntry, what: &str) -> Change<'a> {
+    let what = match entry.kind {
+        FileKind::File => format!("{what}, {}", size(entry.size)),
+        FileKind::Symlink => format!("{what}, link to {}", entry.content),
+        kind => format!("{what}, {}", self::kind(kind)),
+    };
+    Change { path: &entry.path, what, weight: entry.size }
+}
+
+/// Small ones exactly, large ones as people say them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        1 => "1 byte".to_owned(),
+        0..EXACT => format!("{bytes} bytes"),
+        _ => {
+            let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
+            let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
+            while value >= 1000.0 && unit + 1 < units.len() {
+                (value, unit) = (value / 1000.0, unit + 1);
+            }
+            format!("{value:.1} {}", units[unit])
+        }
+    }
+}
+
+fn sizes(old: u64, new: u64) -> String {
+    let (a, b) = (size(old), size(new));
+    // Rounded numbers may be too near to each other.
+    if old.max(new) < EXACT || a == b { format!("{old} → {new} bytes") } else { format!("{a} → {b}") }
+}
+
 fn compare<'a>(old: &FileEntry, new: &'a FileEntry) -> Option<Change<'a>> {
     let mut what = Vec::new();
     if old.kind != new.kind {
@@ -60,9 +95,9 @@ fn compare<'a>(old: &FileEntry, new: &'a FileEntry) -> Option<Change<'a>> {
     } else if old.content != new.content && new.kind == FileKind::Symlink {
         what.push(format!("link target {} → {}", old.content, new.content));
     } else if old.size != new.size {
-        what.push(format!("content, {} → {} bytes", old.size, new.size));
+        what.push(format!("content, {}", sizes(old.size, new.size)));
     } else if old.content != new.content {
-        what.push(format!("content, {} bytes", new.size));
+        what.push(format!("content, still {}", size(new.size)));
     }
     if old.mode != new.mode {
         what.push(format!("mode {:04o} → {:04o}", old.mode, new.mode));

@@ -7,7 +7,7 @@ mod words;
 
 use crate::key::{BASE, COMMAND, ENV, FILES, PARENT};
 use crate::{CacheRecord, Cause, FileEntry, Input, Place, Reason};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Values longer than this are cut in the one-line summary.
 const SHOWN: usize = 60;
@@ -22,6 +22,8 @@ pub(crate) struct Now<'a> {
     pub(crate) listed: &'a dyn Fn(&str) -> Vec<FileEntry>,
     /// `--no-cache` or `--no-cache-filter` asked for it.
     pub(crate) forced: bool,
+    /// Variables that are ARGs; the others are ENVs.
+    pub(crate) args: &'a BTreeSet<String>,
 }
 
 /// The reason, or `None` if no earlier run is known that this could be a repetition of.
@@ -125,7 +127,7 @@ impl Difference<'_> {
     fn tell(&self, now: &Now<'_>) -> Reason {
         match (self.name, self.old, self.new) {
             (COMMAND, Some(old), Some(new)) => {
-                let (old, new) = (command(old), command(new));
+                let (old, new) = commands(old, new);
                 Reason {
                     details: vec![words::diff(&old, &new)],
                     values: Some((Some(old.clone()), Some(new.clone()))),
@@ -140,11 +142,11 @@ impl Difference<'_> {
             (BASE | PARENT, ..) => line(Cause::Parent, "what it stands on changed"),
             (FILES, Some(old), Some(_)) => files::reason(&(now.listed)(old), &(now.files)()),
             (name, ..) if name.starts_with(FILES) => line(Cause::Files, &format!("the {name} changed")),
-            (name, old, new) => self.plain(name, old, new),
+            (name, old, new) => self.plain(name, (old, new), now.args),
         }
     }
 
-    fn plain(&self, name: &str, old: Option<&str>, new: Option<&str>) -> Reason {
+    fn plain(&self, name: &str, (old, new): (Option<&str>, Option<&str>), args: &BTreeSet<String>) -> Reason {
         let variable = name.strip_prefix(ENV);
         let cause = match variable {
             Some(_) => Cause::Variable,
@@ -153,7 +155,13 @@ impl Difference<'_> {
         };
         let secret = variable.is_some_and(is_secret);
         let show = |value: &str| if secret { "****".to_owned() } else { shown(value) };
-        let what = variable.map_or_else(|| name.to_owned(), |variable| format!("variable {variable}"));
+        let what = match variable {
+            Some(variable) if args.contains(variable) => format!("ARG {variable}"),
+            Some(variable) if new.is_some() => format!("ENV {variable}"),
+            // What it was is in no file any more.
+            Some(variable) => format!("variable {variable}"),
+            None => name.to_owned(),
+        };
         let summary = match (old, new) {
             (Some(old), Some(new)) => format!("{what} changed from {} to {}", show(old), show(new)),
             (Some(old), None) => format!("{what} is gone; it was {}", show(old)),
@@ -169,9 +177,16 @@ fn line(cause: Cause, summary: &str) -> Reason {
     Reason { cause, values: None, summary: summary.to_owned(), details: Vec::new() }
 }
 
-/// Arguments as people write them.
-fn command(json: &str) -> String {
-    serde_json::from_str::<Vec<String>>(json).map_or_else(|_| json.to_owned(), |argv| argv.join(" "))
+/// Two commands as people write them: without the shell, if both have the same.
+fn commands(old: &str, new: &str) -> (String, String) {
+    let argv =
+        |json: &str| serde_json::from_str::<Vec<String>>(json).unwrap_or_else(|_| vec![json.to_owned()]);
+    match (&argv(old)[..], &argv(new)[..]) {
+        ([shell, flag, old], [same, also, new]) if (shell, flag) == (same, also) && flag.starts_with('-') => {
+            (old.clone(), new.clone())
+        }
+        (old, new) => (old.join(" "), new.join(" ")),
+    }
 }
 
 fn image(id: &str) -> &str {
@@ -187,20 +202,8 @@ fn shown(value: &str) -> String {
 /// this output must not be where it comes to light.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.split(['_', '-', '.']).any(|part| {
-        matches!(
-            part,
-            "token"
-                | "secret"
-                | "secrets"
-                | "password"
-                | "passwd"
-                | "pword"
-                | "apikey"
-                | "auth"
-                | "credential"
-                | "credentials"
-                | "key"
-        )
-    }) && !name.contains("public")
+    let telling = ["token", "secret", "password", "passwd", "passphrase", "apikey", "credential"];
+    let is_telling = telling.iter().any(|word| name.contains(word));
+    let is_short = |part: &str| matches!(part, "pword" | "pass" | "auth" | "key" | "jwt" | "pat");
+    (is_telling || name.split(['_', '-', '.']).any(is_short)) && !name.contains("public")
 }

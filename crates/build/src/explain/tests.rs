@@ -22,8 +22,14 @@ fn record(position: u32, pairs: &[(&str, &str)]) -> CacheRecord {
 /// The reason for a step with `new` inputs after one with `old`.
 fn why(old: &[(&str, &str)], new: &[(&str, &str)]) -> Option<Reason> {
     let (place, inputs) = (place(0, "RUN"), inputs(new));
-    let now =
-        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
+    let now = Now {
+        place: &place,
+        inputs: &inputs,
+        files: &Vec::new,
+        listed: &|_| Vec::new(),
+        forced: false,
+        args: &BTreeSet::new(),
+    };
     reason(&now, &[record(0, old)])
 }
 
@@ -35,19 +41,21 @@ fn summary(old: &[(&str, &str)], new: &[(&str, &str)]) -> String {
 fn the_users_own_change_comes_before_its_consequences() {
     let old = [(PARENT, "1"), ("env A", "1"), (COMMAND, "[\"x\"]")];
     let new = [(PARENT, "2"), ("env A", "2"), (COMMAND, "[\"x\"]")];
-    assert_eq!(summary(&old, &new), "variable A changed from \"1\" to \"2\"");
+    assert_eq!(summary(&old, &new), "ENV A changed from \"1\" to \"2\"");
     assert_eq!(summary(&old, &[(PARENT, "2"), old[1], old[2]]), "the step before it changed");
 }
 
 #[test]
 fn variables_that_come_and_go() {
-    assert_eq!(summary(&[], &[("env A", "1")]), "variable A is new: \"1\"");
+    assert_eq!(summary(&[], &[("env A", "1")]), "ENV A is new: \"1\"");
     assert_eq!(summary(&[("env A", "1")], &[]), "variable A is gone; it was \"1\"");
 }
 
 #[test]
 fn secrets_are_never_shown() {
-    for name in ["env API_TOKEN", "env db_password", "env MY-SECRET", "env AWS_KEY"] {
+    for name in
+        ["env API_TOKEN", "env db_password", "env MY-SECRET", "env AWS_KEY", "env DBPASSWORD", "env DB_PASS"]
+    {
         let told = summary(&[(name, "hunter1")], &[(name, "hunter2")]);
         assert!(!told.contains("hunter") && told.contains("****"), "{told}");
     }
@@ -72,7 +80,7 @@ fn commands_are_compared_word_by_word() {
     let new = [(COMMAND, "[\"/bin/sh\",\"-c\",\"apt-get install -y wget git vim\"]")];
     let reason = why(&old, &new).expect("a reason");
     assert_eq!(reason.summary, "the command changed: curl → wget vim");
-    assert_eq!(reason.details, ["/bin/sh -c apt-get install -y [-curl-] {+wget+} git {+vim+}"]);
+    assert_eq!(reason.details, ["apt-get install -y [-curl-] {+wget+} git {+vim+}"]);
 }
 
 #[test]
@@ -103,8 +111,14 @@ fn another_dockerfile_counts_when_it_shares_the_step_before() {
         record
     };
     let (place, inputs) = (place(1, "RUN"), inputs(&[("destination", "/b/"), (PARENT, "1")]));
-    let now =
-        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
+    let now = Now {
+        place: &place,
+        inputs: &inputs,
+        files: &Vec::new,
+        listed: &|_| Vec::new(),
+        forced: false,
+        args: &BTreeSet::new(),
+    };
     let told = reason(&now, &[elsewhere("1")]).expect("a relation");
     assert_eq!(told.summary, "destination changed from \"/a/\" to \"/b/\"");
     assert_eq!(reason(&now, &[elsewhere("2")]), None);
@@ -124,8 +138,14 @@ fn words_of_any_length_end() {
 #[test]
 fn without_an_earlier_run_of_its_kind_there_is_no_reason() {
     let (place, inputs) = (place(3, "RUN"), inputs(&[(COMMAND, "[\"new\"]")]));
-    let now =
-        Now { place: &place, inputs: &inputs, files: &Vec::new, listed: &|_| Vec::new(), forced: false };
+    let now = Now {
+        place: &place,
+        inputs: &inputs,
+        files: &Vec::new,
+        listed: &|_| Vec::new(),
+        forced: false,
+        args: &BTreeSet::new(),
+    };
     assert_eq!(reason(&now, &[record(0, &[(COMMAND, "[\"old\"]")])]), None);
     assert!(reason(&now, &[record(3, &[(COMMAND, "[\"old\"]")])]).is_some());
     let forced = Now { forced: true, ..now };
@@ -144,10 +164,15 @@ fn files_are_listed_by_weight_with_what_changed() {
     let moded = FileEntry { mode: 0o755, uid: 7, ..entry("m", 5, "m") };
     let new = [entry("a", 1, "b"), moded, entry("new", 100, "n"), entry("same", 900, "s")];
     let reason = files::reason(&old, &new);
-    assert_eq!(reason.summary, "4 files changed, first new: added, and 3 more");
+    assert_eq!(reason.summary, "4 files changed, first new: added, 100 bytes, and 3 more");
     assert_eq!(
         reason.details,
-        ["new: added", "gone: removed", "m: mode 0644 → 0755, owner 0:0 → 7:0", "a: content, 1 bytes"]
+        [
+            "new: added, 100 bytes",
+            "gone: removed, 50 bytes",
+            "m: mode 0644 → 0755, owner 0:0 → 7:0",
+            "a: content, still 1 byte"
+        ]
     );
 }
 
@@ -157,4 +182,48 @@ fn links_and_kinds_are_told_apart() {
     assert_eq!(files::reason(&[link("x")], &[link("y")]).summary, "file l: link target x → y");
     assert_eq!(files::reason(&[link("x")], &[entry("l", 3, "z")]).summary, "file l: a link became a file");
     assert_eq!(files::reason(&[], &[]).summary, "the files changed");
+}
+
+#[test]
+fn args_and_envs_are_called_by_their_names() {
+    let (place, inputs) = (place(0, "RUN"), inputs(&[("env A", "2"), ("env B", "2")]));
+    let args = BTreeSet::from(["A".to_owned()]);
+    let now = Now {
+        place: &place,
+        inputs: &inputs,
+        files: &Vec::new,
+        listed: &|_| Vec::new(),
+        forced: false,
+        args: &args,
+    };
+    let told =
+        reason(&now, &[record(0, &[("env A", "1"), ("env B", "1"), ("env C", "1")])]).expect("a reason");
+    assert_eq!(told.summary, "ARG A changed from \"1\" to \"2\"");
+    assert_eq!(
+        told.details,
+        ["also: ENV B changed from \"1\" to \"2\"", "also: variable C is gone; it was \"1\""]
+    );
+}
+
+#[test]
+fn long_commands_are_shown_around_the_change() {
+    let words = |middle: &str| {
+        let many: Vec<String> = (0..40).map(|number| format!("w{number}")).collect();
+        format!("{} {middle} {}", many[..20].join(" "), many[20..].join(" "))
+    };
+    assert_eq!(
+        words::diff(&words("old"), &words("new")),
+        "… w14 w15 w16 w17 w18 w19 [-old-] {+new+} w20 w21 w22 w23 w24 w25 …"
+    );
+    assert_eq!(words::diff("a b c d e f x", "a b c d e f y"), "a b c d e f [-x-] {+y+}");
+}
+
+#[test]
+fn sizes_are_readable() {
+    let change = |old, new| files::reason(&[entry("f", old, "a")], &[entry("f", new, "b")]).summary;
+    assert_eq!(change(13, 21), "file f: content, 13 → 21 bytes");
+    assert_eq!(change(1, 2), "file f: content, 1 → 2 bytes");
+    assert_eq!(change(1_200_000, 1_310_000), "file f: content, 1.2 MB → 1.3 MB");
+    assert_eq!(change(1_200_000, 1_200_001), "file f: content, 1200000 → 1200001 bytes");
+    assert_eq!(change(9_999, 12_345_678_901), "file f: content, 9999 bytes → 12.3 GB");
 }

@@ -4,6 +4,8 @@
 const MAX_CELLS: usize = 250_000;
 /// Words shown of each side in one line.
 const SHOWN: usize = 6;
+/// Unchanged words shown beside a change.
+const AROUND: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Edit<'a> {
@@ -12,14 +14,31 @@ enum Edit<'a> {
     Added(&'a str),
 }
 
-/// The whole text with what changed marked: `apt-get install [-curl-] {+wget+} -y`.
+/// The text with what changed marked: `apt-get install [-curl-] {+wget+} -y`. Long stretches without a change are left
+/// out.
 pub(super) fn diff(old: &str, new: &str) -> String {
-    let marked = edits(old, new).into_iter().map(|edit| match edit {
-        Edit::Same(word) => word.to_owned(),
-        Edit::Removed(word) => format!("[-{word}-]"),
-        Edit::Added(word) => format!("{{+{word}+}}"),
-    });
-    marked.collect::<Vec<_>>().join(" ")
+    let edits = edits(old, new);
+    let is_same = |edit: &&Edit<'_>| matches!(edit, Edit::Same(_));
+    let mut marked: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(edit) = edits.get(at) {
+        let run = edits[at..].iter().take_while(is_same).count();
+        let before = if at == 0 { 0 } else { AROUND };
+        let after = if at + run == edits.len() { 0 } else { AROUND };
+        match edit {
+            // Leaving one word out would not make it shorter.
+            Edit::Same(_) if run > before + after + 1 => {
+                marked.extend(edits[at..at + before].iter().map(|edit| word(edit).to_owned()));
+                marked.push("…".to_owned());
+                marked.extend(edits[at + run - after..at + run].iter().map(|edit| word(edit).to_owned()));
+            }
+            Edit::Same(_) => marked.extend(edits[at..at + run].iter().map(|edit| word(edit).to_owned())),
+            Edit::Removed(word) => marked.push(format!("[-{word}-]")),
+            Edit::Added(word) => marked.push(format!("{{+{word}+}}")),
+        }
+        at += run.max(1);
+    }
+    marked.join(" ")
 }
 
 /// Only what changed: `curl → wget`.

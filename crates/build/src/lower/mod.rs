@@ -48,6 +48,8 @@ pub(crate) struct LoweredStage {
     pub(crate) base: StageBase,
     pub(crate) steps: Vec<Step>,
     pub(crate) image: Draft,
+    /// Names of its ARGs that no ENV took over.
+    pub(crate) args: BTreeSet<String>,
 }
 
 /// A step that makes a layer.
@@ -262,7 +264,13 @@ impl<'a, 'p> Lowering<'a, 'p> {
         for instruction in &self.stage().instructions {
             self.instruction(instruction, instruction.span.into(), "")?;
         }
+        let is_env = |name: &String| {
+            let set = |line: &String| line.split_once('=').is_some_and(|(known, _)| known == name);
+            self.draft.config.env.iter().any(set)
+        };
+        let args = self.draft.args.iter().map(|(name, _)| name).filter(|name| !is_env(name));
         Ok(LoweredStage {
+            args: args.cloned().collect(),
             name: self.shared.names.stage_name(self.index),
             from: self.from,
             base: node.base.clone(),

@@ -15,6 +15,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             handles.iter().map(|layer| layer.committed().map_err(failed)).collect::<Result<_, _>>()?;
         let draft = &self.plan.stages[&self.plan.target].image;
         let base = draft.root.as_ref().map(|key| self.images[key].config.value());
+        let base_layers = base.map_or(0, |base| base.rootfs.diff_ids.len());
         let mut config = base.map_or_else(ImageConfig::default, |base| ImageConfig {
             platform: base.platform.clone(),
             created: base.created,
@@ -36,7 +37,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         config.created = config.created.or_else(|| Some((self.with.clock)()));
         config.rootfs =
             RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() };
-        Ok(Built { config: Raw::new(config), layers, handles })
+        Ok(Built { config: Raw::new(config), layers, handles, base_layers, epoch })
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn forecast<W: Worker, C: CacheIndex>(
                     let files: Vec<_> = step.inputs.iter().map(|input| Files::of(input, images)).collect();
                     let inputs = key.map_or(&[][..], |key| &key.inputs);
                     let place = crate::key::place(&options.scope, stage, position);
-                    Forecast::Runs(reason(with, step, &place, inputs, &files, &earlier))
+                    Forecast::Runs(reason(with, (step, &stage.args), &place, inputs, &files, &earlier))
                 }
             };
             forecasts.insert(step.id, forecast);

@@ -7,6 +7,7 @@ use crate::{
     BuildError, BuildErrorKind, Builder, CacheIndex, CacheRecord, Detail, Event, ExecError, FileOp, Input,
     Origin, Place, Reason, Worker, WorkerError, explain,
 };
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -132,7 +133,9 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let place = key::place(&self.options.scope, lowered, position);
         let earlier = progress.earlier.as_deref().unwrap_or_default();
         let files: Vec<_> = ready.files.iter().cloned().map(Some).collect();
+        let step = (step, &lowered.args);
         if let Some(reason) = reason(self.with, step, &place, &ready.key.inputs, &files, earlier) {
+            let (step, _) = step;
             self.event(Event::Missed(step.id, &reason));
         }
         Ok(())
@@ -142,7 +145,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
 /// Why a step is not in the cache. Without listings, and for files that are not there yet, without details.
 pub(super) fn reason<W: Worker, C: CacheIndex>(
     with: &Builder<'_, W, C>,
-    step: &Step,
+    (step, args): (&Step, &BTreeSet<String>),
     place: &Place,
     inputs: &[Input],
     files: &[Option<Files<W::Layer>>],
@@ -159,7 +162,7 @@ pub(super) fn reason<W: Worker, C: CacheIndex>(
     };
     let files = || now().unwrap_or_default();
     explain::reason(
-        &explain::Now { place, inputs, files: &files, listed: &listed, forced: step.ignore_cache },
+        &explain::Now { place, inputs, files: &files, listed: &listed, forced: step.ignore_cache, args },
         earlier,
     )
 }

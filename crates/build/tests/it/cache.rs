@@ -118,7 +118,7 @@ fn a_build_argument_misses_at_the_first_run_after_it() {
     world.build(dockerfile).built();
     let outcome = world.build_with(dockerfile, &args(&[("v", "2")]));
     assert_eq!(outcome.ran(), ["exec put /b 1"]);
-    assert_eq!(outcome.missed(), ["[4/4] RUN put /b 1: variable v changed from \"1\" to \"2\""]);
+    assert_eq!(outcome.missed(), ["[4/4] RUN put /b 1: ARG v changed from \"1\" to \"2\""]);
     let outcome = world.build_with(dockerfile, &args(&[("unused", "2"), ("v", "2")]));
     assert_eq!(outcome.ran(), Vec::<&str>::new(), "undeclared arguments never matter");
 }

@@ -1,5 +1,6 @@
 //! `save`.
-use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
+use super::ArchiveImage;
+use super::form::{ArchiveForm, Blob, descriptors, manifest};
 use crate::{Engine, EngineError};
 use serde_json::{Value, json};
 use std::collections::hash_map::Entry;
@@ -7,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use strata_oci::{
-    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type,
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Raw, Reference, media_type,
 };
 
 /// An image with the names it is saved under.
-struct Saved {
-    config: Raw<ImageConfig>,
-    names: Vec<Reference>,
+pub(super) struct Saved {
+    pub(super) config: Raw<ImageConfig>,
+    pub(super) names: Vec<Reference>,
 }
 
 impl Engine {
@@ -21,44 +22,47 @@ impl Engine {
     /// where `out` is a file.
     pub fn save(&self, names: &[String], out: &File) -> Result<(), EngineError> {
         let images = self.saved_images(names)?;
-        self.write_archive(&images, out)
+        self.write_archive(&images, &ArchiveForm::default(), out).map(drop)
     }
 
-    /// An archive of an image that need not be in the store; its layers must be.
+    /// An archive of an image that need not be in the store; its layers must be. Gives its manifest's descriptor.
     pub(crate) fn save_config(
         &self,
         config: Raw<ImageConfig>,
         names: Vec<Reference>,
+        form: &ArchiveForm,
         out: &File,
-    ) -> Result<(), EngineError> {
-        self.write_archive(&[Saved { config, names }], out)
+    ) -> Result<Descriptor, EngineError> {
+        Ok(self.write_archive(&[Saved { config, names }], form, out)?.swap_remove(0))
     }
 
-    /// The manifest of an image with its layers as they are, uncompressed, and its descriptor.
-    pub(crate) fn manifest_of(
-        &self,
-        config: &Raw<ImageConfig>,
-    ) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
-        let mut lengths = HashMap::new();
+    /// The descriptor of an image's manifest with its layers as they are, uncompressed.
+    pub(crate) fn manifest_of(&self, config: &Raw<ImageConfig>) -> Result<Descriptor, EngineError> {
+        let mut blobs = HashMap::new();
+        let form = ArchiveForm::default();
         for layer in &config.value().rootfs.diff_ids {
-            lengths.insert(*layer, self.store().layers().open_tar(layer)?.metadata()?.len());
+            blobs.insert(*layer, self.layer_blob(layer, &form)?.0);
         }
         let image = Saved { config: config.clone(), names: Vec::new() };
-        let manifest = Raw::new(manifest(&image, &lengths));
-        let descriptor = descriptors(&image, &manifest).swap_remove(0);
-        Ok((manifest, descriptor))
+        let manifest = Raw::new(manifest(&image, &blobs, &form));
+        Ok(descriptors(&image, &manifest, &form).swap_remove(0))
     }
 
-    fn write_archive(&self, images: &[Saved], out: &File) -> Result<(), EngineError> {
+    /// Gives what stands in the index, in its order.
+    fn write_archive(
+        &self,
+        images: &[Saved],
+        form: &ArchiveForm,
+        out: &File,
+    ) -> Result<Vec<Descriptor>, EngineError> {
         let mut archive = Archive { out, directories: BTreeSet::new(), length: 0 };
-        let mut lengths = HashMap::new();
+        let mut blobs = HashMap::new();
         for image in images {
             for layer in &image.config.value().rootfs.diff_ids {
-                if !lengths.contains_key(layer) {
-                    let tar = self.store().layers().open_tar(layer)?;
-                    let length = tar.metadata()?.len();
-                    archive.file(&blob_path(layer.digest()), tar.into_file(), length)?;
-                    lengths.insert(*layer, length);
+                if !blobs.contains_key(layer) {
+                    let (blob, content) = self.layer_blob(layer, form)?;
+                    archive.file(&blob_path(&blob.digest), content, blob.length)?;
+                    blobs.insert(*layer, blob);
                 }
             }
         }
@@ -67,12 +71,16 @@ impl Engine {
             if written.insert(*image.config.digest()) {
                 archive.bytes(&blob_path(image.config.digest()), image.config.bytes())?;
             }
-            for (id, below, layer) in legacy_layers(image.config.value()) {
-                archive.legacy_layer(&id, below.as_deref(), &layer, image.config.value())?;
+            // `layer.tar` is a plain tar for everyone who reads it.
+            if form.compresses().is_none() {
+                for (id, below, layer) in legacy_layers(image.config.value()) {
+                    archive.legacy_layer(&id, below.as_deref(), &layer, image.config.value())?;
+                }
             }
         }
-        archive.metadata(images, &lengths)?;
-        archive.finish()
+        let index = archive.metadata(images, &blobs, form)?;
+        archive.finish()?;
+        Ok(index)
     }
 
     /// Resolves every name; one image named twice is saved once with both names. A repository without a tag is
@@ -209,20 +217,25 @@ impl Archive<'_> {
         self.header(&format!("{id}/layer.tar"), tar::EntryType::Link, 0, Some(&blob_path(layer.digest())))
     }
 
-    fn metadata(&mut self, images: &[Saved], lengths: &HashMap<DiffId, u64>) -> Result<(), EngineError> {
+    fn metadata(
+        &mut self,
+        images: &[Saved],
+        blobs: &HashMap<DiffId, Blob>,
+        form: &ArchiveForm,
+    ) -> Result<Vec<Descriptor>, EngineError> {
         let mut index = Vec::new();
         let mut docker = Vec::new();
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for image in images {
-            let manifest = Raw::new(manifest(image, lengths));
+            let manifest = Raw::new(manifest(image, blobs, form));
             self.bytes(&blob_path(manifest.digest()), manifest.bytes())?;
-            index.extend(descriptors(image, &manifest));
+            index.extend(descriptors(image, &manifest, form));
             let layers = &image.config.value().rootfs.diff_ids;
             docker.push(ArchiveImage {
                 config: blob_path(image.config.digest()),
                 repo_tags: (!image.names.is_empty())
                     .then(|| image.names.iter().map(Reference::familiar).collect()),
-                layers: Some(layers.iter().map(|layer| blob_path(layer.digest())).collect()),
+                layers: Some(layers.iter().map(|layer| blob_path(&blobs[layer].digest)).collect()),
             });
             let top = ChainId::of(layers).map(|chain| chain.hex()).unwrap_or_default();
             for name in &image.names {
@@ -230,58 +243,22 @@ impl Archive<'_> {
                 tags.insert(name.tag().unwrap_or("latest").to_owned(), top.clone());
             }
         }
-        let index = Index {
+        let document = Index {
             schema_version: 2,
             media_type: Some(media_type::OCI_INDEX.to_owned()),
-            manifests: index,
+            manifests: index.clone(),
             annotations: BTreeMap::new(),
         };
-        self.bytes("index.json", Raw::new(index).bytes())?;
+        self.bytes("index.json", Raw::new(document).bytes())?;
         self.bytes("manifest.json", Raw::new(docker).bytes())?;
         self.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        if !repositories.is_empty() {
+        if !repositories.is_empty() && form.compresses().is_none() {
             self.bytes("repositories", Raw::new(repositories).bytes())?;
         }
-        Ok(())
+        Ok(index)
     }
 
     fn finish(mut self) -> Result<(), EngineError> {
         self.write(&[0; 1024])
     }
-}
-
-fn manifest(image: &Saved, lengths: &HashMap<DiffId, u64>) -> Manifest {
-    let descriptor = |kind: &str, digest: &Digest, size: u64| Descriptor::new(kind, *digest, size);
-    let layers = image.config.value().rootfs.diff_ids.iter();
-    Manifest {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
-        config: descriptor(media_type::OCI_CONFIG, image.config.digest(), image.config.bytes().len() as u64),
-        layers: layers
-            .map(|layer| {
-                descriptor(media_type::OCI_LAYER, layer.digest(), lengths.get(layer).copied().unwrap_or(0))
-            })
-            .collect(),
-        annotations: BTreeMap::new(),
-    }
-}
-
-/// One entry of `index.json` per name, or one without a name.
-fn descriptors(image: &Saved, manifest: &Raw<Manifest>) -> Vec<Descriptor> {
-    let length = manifest.bytes().len() as u64;
-    let plain = Descriptor {
-        platform: Some(image.config.value().platform.clone()),
-        ..Descriptor::new(media_type::OCI_MANIFEST, *manifest.digest(), length)
-    };
-    if image.names.is_empty() {
-        return vec![plain];
-    }
-    let named = |name: &Reference| {
-        let annotations = BTreeMap::from([
-            (IMAGE_NAME.to_owned(), name.to_string()),
-            (REF_NAME.to_owned(), name.tag().unwrap_or("latest").to_owned()),
-        ]);
-        Descriptor { annotations, ..plain.clone() }
-    };
-    image.names.iter().map(named).collect()
 }

@@ -38,6 +38,26 @@ impl EngineWorker<'_> {
         op: &ExecOp,
         output: &(dyn Fn(Stream, &[u8]) + Sync),
     ) -> Result<LayerHandle, ExecError> {
+        let mut step = self.prepare_step(parents, inputs, op)?;
+        let mut running = Container::start(&step.spec, Stdio::piped(false)).map_err(start_failed)?;
+        let status = self.pump(&mut running, output)?;
+        step.let_go();
+        if self.cancel().load(Ordering::Relaxed) {
+            return Err(WorkerError::Cancelled.into());
+        }
+        if status != 0 {
+            return Err(ExecError::Exit(status));
+        }
+        Ok(self.pack(parents, step.upper, step.scratch))
+    }
+
+    /// Everything that a step's container needs, and nothing started yet.
+    pub(super) fn prepare_step(
+        &self,
+        parents: &[LayerHandle],
+        inputs: &[Origin<'_, LayerHandle>],
+        op: &ExecOp,
+    ) -> Result<Prepared, ExecError> {
         crate::open::need_root("RUN").map_err(failed)?;
         let lower = self.lower_directories(parents)?;
         let scratch =
@@ -63,17 +83,7 @@ impl EngineWorker<'_> {
         spec.mounts.extend(self.name_files(op, attached.as_ref()).map_err(failed)?);
         let mounts = self.step_mounts(inputs, op, &extra)?;
         spec.mounts.extend(mounts.mounts.iter().cloned());
-
-        let mut running = Container::start(&spec, Stdio::piped(false)).map_err(start_failed)?;
-        let status = self.pump(&mut running, output)?;
-        drop((mounts, attached));
-        if self.cancel().load(Ordering::Relaxed) {
-            return Err(WorkerError::Cancelled.into());
-        }
-        if status != 0 {
-            return Err(ExecError::Exit(status));
-        }
-        Ok(self.pack(parents, upper, scratch))
+        Ok(Prepared { spec, upper, scratch, held: Some((mounts, attached)) })
     }
 
     /// Directories of the layers below, bottom first. What this build ran is its own directory, packed or not: nothing
@@ -216,6 +226,22 @@ impl EngineWorker<'_> {
             drop((keep, parents));
         }));
         handle
+    }
+}
+
+/// A step about to run.
+pub(super) struct Prepared {
+    pub(super) spec: ContainerSpec,
+    upper: PathBuf,
+    scratch: Ingest,
+    /// Locks, secrets and the network: until the process has ended.
+    held: Option<(StepMounts, Option<Attached>)>,
+}
+
+impl Prepared {
+    /// The process has ended.
+    fn let_go(&mut self) {
+        self.held = None;
     }
 }
 

@@ -6,8 +6,10 @@ mod directory;
 mod tests;
 
 use super::BuildReport;
+use crate::archive::ArchiveForm;
 use crate::transfer::{Progress, Pushed, Recipe, TransferEvents};
 use crate::{Engine, EngineError};
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -15,40 +17,32 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use strata_layer::tree::{Entry, SourceTree};
 use strata_layer::{LayerBuilder, LayerError, Stack};
-use strata_oci::{Descriptor, Manifest, Raw, Reference};
+use strata_oci::{Descriptor, Reference};
 
 impl Engine {
     /// Writes the root file system of a build into a directory, over what is there. Modes and times are the
-    /// image's, owners those of the caller. With `epoch` (seconds since 1970) all times are that.
-    pub fn export_directory(
-        &self,
-        report: &BuildReport,
-        destination: &Path,
-        epoch: Option<i64>,
-    ) -> Result<(), EngineError> {
+    /// image's, owners those of the caller. With `SOURCE_DATE_EPOCH` all times are that.
+    pub fn export_directory(&self, report: &BuildReport, destination: &Path) -> Result<(), EngineError> {
         fs_err::create_dir_all(destination)?;
-        directory::write(&self.merged(report)?, destination, epoch)
+        directory::write(&self.merged(report)?, destination, report.epoch.map(Timestamp::as_second))
     }
 
     /// Writes the root file system of a build as one tar, owners and attributes included.
-    pub fn export_tar(
-        &self,
-        report: &BuildReport,
-        out: &mut dyn Write,
-        epoch: Option<i64>,
-    ) -> Result<(), EngineError> {
-        write_tar(&self.merged(report)?, out, epoch)
+    pub fn export_tar(&self, report: &BuildReport, out: &mut dyn Write) -> Result<(), EngineError> {
+        write_tar(&self.merged(report)?, out, report.epoch.map(Timestamp::as_second))
             .map_err(|error| EngineError::layer("cannot export the file system", error))
     }
 
-    /// Writes a build as an archive that is both Docker's and an OCI layout.
+    /// Writes a build as an archive that is both Docker's and an OCI layout. Gives its manifest's descriptor.
     pub fn export_archive(
         &self,
         report: &BuildReport,
         names: &[Reference],
+        form: &ArchiveForm,
         out: &File,
-    ) -> Result<(), EngineError> {
-        self.save_config(report.config.clone(), names.to_vec(), out)
+    ) -> Result<Descriptor, EngineError> {
+        let form = ArchiveForm { created: report.epoch, ..form.clone() };
+        self.save_config(report.config.clone(), names.to_vec(), &form, out)
     }
 
     /// Writes the same archive as files: an OCI layout in a directory.
@@ -56,13 +50,15 @@ impl Engine {
         &self,
         report: &BuildReport,
         names: &[Reference],
+        form: &ArchiveForm,
         directory: &Path,
-    ) -> Result<(), EngineError> {
-        let mut archive = tempfile_in(directory)?;
-        self.export_archive(report, names, &archive)?;
+    ) -> Result<Descriptor, EngineError> {
+        let mut archive = nameless_file(directory)?;
+        let manifest = self.export_archive(report, names, form, &archive)?;
         archive.rewind()?;
         // An archive of our own: nothing in it leads out of the directory.
-        Ok(tar::Archive::new(archive).unpack(directory)?)
+        tar::Archive::new(archive).unpack(directory)?;
+        Ok(manifest)
     }
 
     /// Sends a build to a registry.
@@ -78,8 +74,8 @@ impl Engine {
         self.push_config(&report.config, reference, recipe, events, cancel)
     }
 
-    /// The manifest under which a build would be pushed uncompressed, and its descriptor.
-    pub fn manifest(&self, report: &BuildReport) -> Result<(Raw<Manifest>, Descriptor), EngineError> {
+    /// The descriptor of the manifest under which a build would be pushed uncompressed.
+    pub fn manifest(&self, report: &BuildReport) -> Result<Descriptor, EngineError> {
         self.manifest_of(&report.config)
     }
 
@@ -89,7 +85,7 @@ impl Engine {
 }
 
 /// A file without a name.
-fn tempfile_in(directory: &Path) -> Result<File, EngineError> {
+pub(crate) fn nameless_file(directory: &Path) -> Result<File, EngineError> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR);

@@ -29,6 +29,7 @@ mod tests {
             contexts: BTreeMap::new(),
             keep_image: true,
             pull: false,
+            shape: Default::default(),
             tags: Vec::new(),
             options: BuildOptions::default(),
             secrets: Vec::new(),

@@ -2,6 +2,7 @@
 use super::BuildRequest;
 use super::cache::failed;
 use super::context::Contexts;
+use super::failed::Broken;
 use super::files::select_options;
 use super::layer::LayerHandle;
 use super::remote::Fetcher;
@@ -36,15 +37,14 @@ pub(super) struct EngineWorker<'a> {
     name_files: NameFileSets,
     /// Threads that pack what RUNs wrote.
     packing: Mutex<Vec<JoinHandle<()>>>,
+    /// The first RUN whose process failed.
+    broken: Mutex<Option<Broken>>,
 }
 
 /// A build that failed in one place may still be packing in another: nothing of it is left when it has returned.
 impl Drop for EngineWorker<'_> {
     fn drop(&mut self) {
-        for thread in self.packing.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // Whoever needed the layer has its error.
-            let _ = thread.join();
-        }
+        self.settle();
     }
 }
 
@@ -64,9 +64,9 @@ impl<'a> EngineWorker<'a> {
         cancel: &'a AtomicBool,
     ) -> Self {
         let (seen, name_files) = (Seen::default(), NameFileSets::default());
-        let packing = Mutex::default();
+        let (packing, broken) = (Mutex::default(), Mutex::default());
         let remote = Fetcher::of(engine, request, lease.clone(), cancel);
-        Self { engine, request, contexts, lease, events, cancel, remote, seen, name_files, packing }
+        Self { engine, request, contexts, lease, events, cancel, remote, seen, name_files, packing, broken }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -96,6 +96,19 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn name_file_sets(&self) -> &NameFileSets {
         &self.name_files
+    }
+
+    pub(super) fn broken(&self) -> &Mutex<Option<Broken>> {
+        &self.broken
+    }
+
+    /// Waits until nothing is being packed any more.
+    pub(super) fn settle(&self) {
+        let threads = std::mem::take(&mut *self.packing.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // Whoever needed the layer has its error.
+            let _ = thread.join();
+        }
     }
 
     pub(super) fn packs(&self, thread: JoinHandle<()>) {
@@ -256,6 +269,7 @@ impl Worker for EngineWorker<'_> {
         self.check_cancelled()?;
         self.bring(parents)?;
         self.run_process(parents, inputs, op, output)
+            .inspect_err(|error| self.note_failure(parents, inputs, op, error))
     }
 }
 

@@ -201,7 +201,7 @@ fn set_hostname(env: &mut Vec<String>, hostname: &str) {
 }
 
 /// Columns and rows of this process' terminal.
-fn terminal_size() -> Option<(u16, u16)> {
+pub(crate) fn terminal_size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
     (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
 }

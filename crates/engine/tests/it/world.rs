@@ -138,6 +138,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         shm_size: None,
         ulimits: Vec::new(),
         keep_image: true,
+        shape: Default::default(),
     }
 }
 

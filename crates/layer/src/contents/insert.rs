@@ -3,7 +3,7 @@ use super::{
     Body, Contents, Directory, File, Inode, MAX_CHUNKS, Opaque, Placed, ROOT, is_overlay_xattr, is_shown,
 };
 use crate::ContentDigest;
-use crate::tar::WHITEOUT;
+use crate::tar::{OPAQUE, WHITEOUT};
 use std::collections::BTreeMap;
 use strata_erofs::{Attributes, Xattr};
 
@@ -52,7 +52,7 @@ impl Contents {
         }
         let (parent, name) = split(path);
         let parent = self.parent(parent)?;
-        if name == b".wh..wh..opq" {
+        if name == OPAQUE {
             self.clear(parent, Opaque::Cleared);
             return Ok(());
         }

@@ -9,6 +9,9 @@ const MAX_NAME: usize = 255;
 /// What the name of a whiteout begins with (OCI layer spec, "Whiteouts").
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
+/// The name that hides everything below its directory.
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+
 /// The path a name stands for, relative to the layer's root: no leading `/` or `./`, no `.` or `..`, no doubled or
 /// trailing `/`; empty for the root. Cleaned by text alone, before any symlink, as Docker does.
 pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, String> {

@@ -15,6 +15,7 @@ mod mounted;
 mod mutations;
 mod observe;
 mod pack;
+mod rewrite;
 mod round_trip;
 mod scene;
 mod speed;

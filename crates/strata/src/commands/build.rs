@@ -6,28 +6,30 @@ mod classic;
 mod credentials;
 mod excerpt;
 mod explain;
+mod on_error;
 mod outline;
 mod outputs;
 mod plain;
 mod progress;
+mod raw_json;
 mod request;
 mod terminal;
 
 use super::arguments::exactly;
 use super::transfer::Display;
 use crate::cli::{Global, emit};
-use crate::failure::{Failure, Outcome, with_causes};
+use crate::failure::{Failure, Outcome};
 use clap::Args;
-use excerpt::Excerpt;
 use explain::{Account, Accountant, Format};
+use on_error::{OnError, announce_shell, failure};
 use progress::{Mode, Progress};
 use request::{Dockerfile, Request};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use strata_engine::build::{BuildRequest, Dockerfile as Parsed, Event};
-use strata_engine::{Engine, EngineError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use strata_engine::Engine;
+use strata_engine::build::{BuildError, BuildRequest, Dockerfile as Parsed, Event};
 
 /// Build an image from a Dockerfile.
 #[derive(Args, Debug)]
@@ -59,7 +61,7 @@ pub(crate) struct Build {
     /// Network of RUN steps: default, host or none
     #[arg(long, value_name = "MODE", default_value = "default")]
     network: String,
-    /// Output: auto, tty, plain, classic or quiet
+    /// Output: auto, tty, plain, classic, rawjson, quiet or none
     #[arg(long, value_name = "STYLE", env = "BUILDKIT_PROGRESS", default_value = "auto")]
     progress: String,
     /// Add a label to the image
@@ -104,15 +106,14 @@ pub(crate) struct Build {
     /// Accepted for Docker's sake
     #[arg(long, hide = true)]
     force_rm: bool,
-    /// Accepted for Docker's sake: the image always lands in the store
-    #[arg(long, hide = true)]
-    load: bool,
     #[command(flatten)]
     outputs: outputs::OutputFlags,
     #[command(flatten)]
     call: call::CallFlags,
     #[command(flatten)]
     explain: explain::ExplainFlags,
+    #[command(flatten)]
+    on_error: on_error::OnErrorFlags,
     /// PATH | URL | -
     #[arg(value_name = "PATH | URL | -")]
     context: Vec<String>,
@@ -124,36 +125,38 @@ impl Build {
         strata_engine::prepare_process(false)?;
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
-        let outputs = self.outputs.parse(self.push)?;
-        let cancel = Arc::new(AtomicBool::new(false));
+        let (outputs, on_error) = (self.outputs.parse(self.push)?, self.on_error.parse()?);
+        let (cancel, interrupted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         // A signal that comes while something is fetched ends that tidily; one that comes while standard input is
         // waited for ends the program.
         let fetches = self.fetches();
         if fetches {
-            cancel_on_signals(&cancel)?;
+            cancel_on_signals(&cancel, &interrupted)?;
         }
         let Request { mut request, dockerfile } = self.request(mode, global, &cancel)?;
         outputs.check(&request)?;
-        outputs.prepare(&mut request);
+        outputs.prepare(&mut request)?;
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
             Ok(parsed) => parsed,
-            Err(error) => return Err(failure(&error, &dockerfile, None)),
+            Err(error) => return Err(failure(&error, &dockerfile, None, OnError::Fail, global)),
         };
         let engine = global.engine()?;
         if let Some(call) = call {
             return call.answer(&engine, &request, &parsed, &dockerfile);
         }
         if !fetches {
-            cancel_on_signals(&cancel)?;
+            cancel_on_signals(&cancel, &interrupted)?;
         }
         if self.explain.dry_run {
-            return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format);
+            return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format, global);
         }
         let progress = Progress::start(mode, &dockerfile);
         let accountant = Accountant::new(&progress);
+        let shell = |error: &BuildError| announce_shell(error, &dockerfile, progress.close());
+        let shell = (on_error == OnError::Shell).then_some(&shell as &dyn Fn(&BuildError));
         let outcome = engine.open_contexts(&request).and_then(|contexts| {
             progress.context(&contexts);
-            engine.build(&request, &contexts, &parsed, &accountant, &cancel)
+            engine.build_or_debug(&request, &contexts, &parsed, &accountant, &cancel, shell)
         });
         let account = accountant.account();
         let summary = progress.finish(&outcome);
@@ -180,7 +183,13 @@ impl Build {
                 }
                 Ok(0)
             }
-            Err(error) => Err(failure(&error, &dockerfile, summary)),
+            Err(error) => {
+                let failure = failure(&error, &dockerfile, summary, on_error, global);
+                match interrupted.load(Ordering::Relaxed) {
+                    0 => Err(failure),
+                    signal => Err(failure.with_signal(signal)),
+                }
+            }
         }
     }
 }
@@ -193,11 +202,12 @@ fn dry_run(
     dockerfile: &Dockerfile,
     cancel: &AtomicBool,
     format: Option<Format>,
+    global: &Global,
 ) -> Outcome {
     let silent = |_: Event<'_>| {};
     let accountant = Accountant::new(&silent);
     let forecasts = engine.dry_run(request, parsed, &accountant, cancel);
-    let forecasts = forecasts.map_err(|error| failure(&error, dockerfile, None))?;
+    let forecasts = forecasts.map_err(|error| failure(&error, dockerfile, None, OnError::Fail, global))?;
     show(&accountant.forecast(forecasts), dockerfile, format.unwrap_or(Format::Text), false)?;
     Ok(0)
 }
@@ -210,7 +220,7 @@ fn show(
     stdout_taken: bool,
 ) -> Result<(), Failure> {
     let text = match format {
-        Format::Text => account.text(explain::colours()),
+        Format::Text => account.text(explain::colours(&std::io::stdout())),
         Format::Json => {
             let text = serde_json::to_string_pretty(&account.json(dockerfile)).map_err(Failure::new)?;
             format!("{text}\n")
@@ -219,31 +229,15 @@ fn show(
     if stdout_taken { Ok(std::io::stderr().lock().write_all(text.as_bytes())?) } else { emit(&text) }
 }
 
-/// The first signal cancels the build and lets it clean up; the second ends the program at once.
-fn cancel_on_signals(cancel: &Arc<AtomicBool>) -> Result<(), Failure> {
+/// The first signal cancels the build and lets it clean up; the second ends the program at once. The first one's number
+/// is put into `received`.
+fn cancel_on_signals(cancel: &Arc<AtomicBool>, received: &Arc<AtomicUsize>) -> Result<(), Failure> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // Registered first, so that it sees the flag as the first signal left it.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(cancel))?;
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(cancel))?;
         signal_hook::flag::register(signal, Arc::clone(cancel))?;
+        signal_hook::flag::register_usize(signal, Arc::clone(received), signal.unsigned_abs() as usize)?;
     }
     cancel.store(false, Ordering::Relaxed);
     Ok(())
-}
-
-/// What failed, where in the Dockerfile, and what the step printed.
-fn failure(error: &EngineError, dockerfile: &Dockerfile, summary: Option<String>) -> Failure {
-    let mut text = summary.unwrap_or_default();
-    let excerpt = Excerpt::of(error, dockerfile);
-    if let Some(excerpt) = &excerpt {
-        text.push_str(&excerpt.render());
-    }
-    let solved = match error {
-        EngineError::Build(_) | EngineError::Parse(_) => "failed to solve: ",
-        _ => "",
-    };
-    text.push_str(&format!("ERROR: failed to build: {solved}{}", with_causes(error)));
-    if let Some(hint) = error.hint() {
-        text.push_str(&format!("\nhint: {hint}"));
-    }
-    Failure::with_code(text, 1)
 }

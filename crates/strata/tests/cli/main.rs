@@ -8,17 +8,21 @@ mod containers;
 mod contexts;
 mod elsewhere;
 mod escapes;
+mod explain;
+mod failure;
 mod images;
 mod interop;
 mod login;
 mod many_layers;
 mod modes;
+mod outputs;
 mod ports;
 mod questions;
 mod registry;
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 #[path = "../../../engine/tests/it/registry.rs"]
 mod remote;
+mod reproducible;
 #[allow(
     dead_code,
     clippy::unwrap_used,

@@ -119,7 +119,7 @@ fn secrets_are_never_explained() {
     build("hunter1", &["-q"]);
     for how in [&["--dry-run"][..], &["--dry-run", "--explain=json"], &["--explain", "--progress", "plain"]] {
         let told = build("hunter2", how);
-        assert!(told.contains("variable API_TOKEN changed from **** to ****"), "{told}");
+        assert!(told.contains("ARG API_TOKEN changed from **** to ****"), "{told}");
         assert!(!told.contains("hunter"), "{told}");
     }
 }

@@ -35,6 +35,7 @@ impl Terminal {
         command.args(["--ctty", "--wait"]).arg(strata.get_program()).args(strata.get_args());
         command.envs(strata.get_envs().filter_map(|(key, value)| value.map(|value| (key, value))));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(strata.get_current_dir().expect("the world's"));
         let side = || {
             Stdio::from(
                 std::fs::OpenOptions::new().read(true).write(true).open(&name).expect("the other side"),

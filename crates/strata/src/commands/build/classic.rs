@@ -5,7 +5,7 @@ use super::progress::Style;
 use crate::render::units;
 use std::io::Write;
 use std::time::Duration;
-use strata_engine::build::{BuildReport, StepInfo};
+use strata_engine::build::{BuildReport, StepInfo, Stream};
 
 #[derive(Default)]
 pub(super) struct Classic {
@@ -56,7 +56,7 @@ impl Style for Classic {
         line(&format!(" ---> Not cached: {reason}"));
     }
 
-    fn output(&mut self, step: &StepInfo, text: &[u8]) {
+    fn output(&mut self, step: &StepInfo, _: Stream, text: &[u8]) {
         self.reach(step);
         let _ = std::io::stderr().lock().write_all(text);
     }

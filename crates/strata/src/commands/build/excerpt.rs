@@ -2,7 +2,7 @@
 
 use super::request::Dockerfile;
 use strata_engine::EngineError;
-use strata_engine::build::Span;
+use strata_engine::build::{BuildError, Span};
 
 /// Lines shown before and after.
 const AROUND: usize = 2;
@@ -18,11 +18,13 @@ impl<'a> Excerpt<'a> {
     pub(super) fn of(error: &EngineError, dockerfile: &'a Dockerfile) -> Option<Self> {
         match error {
             EngineError::Parse(error) => Some(Self { dockerfile, spans: vec![error.span] }),
-            EngineError::Build(error) if !error.spans.is_empty() => {
-                Some(Self { dockerfile, spans: error.spans.clone() })
-            }
-            _ => None,
+            error => error.build_error().and_then(|error| Self::of_build(error, dockerfile)),
         }
+    }
+
+    /// `None` for the command line's own mistakes.
+    pub(super) fn of_build(error: &BuildError, dockerfile: &'a Dockerfile) -> Option<Self> {
+        (!error.spans.is_empty()).then(|| Self { dockerfile, spans: error.spans.clone() })
     }
 
     /// Of one place.

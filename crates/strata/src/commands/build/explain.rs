@@ -136,14 +136,31 @@ impl Account {
             ),
             (_, false) => format!("{running} of {all} steps ran\n"),
         };
+        let first = self.is_first();
+        if first {
+            out.push_str("Nothing like this Dockerfile was built here before\n");
+        }
         out.push('\n');
         for (at, step, fate) in self.layers() {
-            self.step_text(at, step, fate, paint, &mut out);
+            self.step_text((at, step, fate), first, paint, &mut out);
         }
         out
     }
 
-    fn step_text(&self, at: usize, step: &StepInfo, fate: Option<&Forecast>, paint: Paint, out: &mut String) {
+    /// True if no step of it was known before: then there is nothing to explain.
+    fn is_first(&self) -> bool {
+        let mut fates =
+            self.layers().filter(|(_, step, _)| !is_from(step)).filter_map(|(_, _, fate)| fate).peekable();
+        fates.peek().is_some() && fates.all(|fate| matches!(fate, Forecast::Runs(None)))
+    }
+
+    fn step_text(
+        &self,
+        (at, step, fate): (usize, &StepInfo, Option<&Forecast>),
+        first: bool,
+        paint: Paint,
+        out: &mut String,
+    ) {
         let name = one_line(&step.name);
         let status = match fate {
             _ if is_from(step) => paint.dim("base   "),
@@ -158,6 +175,7 @@ impl Account {
         let _ = writeln!(out, "  {status} {shown}");
         let mut tell = |text: &str| out.push_str(&format!("          {text}\n"));
         match fate {
+            Some(Forecast::Runs(None)) if first => {}
             Some(Forecast::Runs(None)) => tell(&paint.dim("new: no earlier build had this step")),
             Some(Forecast::Runs(Some(reason))) => {
                 for line in self.reason_text(at, step, reason, paint) {
@@ -165,7 +183,7 @@ impl Account {
                 }
             }
             Some(Forecast::Undecided) => tell(
-                "undecided: it stands on files that steps above will make; if they come out the same, it stays cached",
+                "may run: it takes files that steps above make anew; if those come out the same, it stays cached",
             ),
             _ => {}
         }
@@ -193,7 +211,11 @@ impl Account {
         let details: Vec<&String> =
             reason.details.iter().filter(|detail| !reason.summary.ends_with(detail.as_str())).collect();
         for detail in details.iter().take(SHOWN) {
-            lines.push(if reason.cause == Cause::Command { paint.words(detail) } else { (*detail).clone() });
+            lines.push(match reason.cause {
+                Cause::Command => paint.words(detail),
+                Cause::Files if files > 1 => format!("  {}", paint.file(detail)),
+                _ => (*detail).clone(),
+            });
         }
         if details.len() > SHOWN {
             lines
@@ -272,16 +294,16 @@ fn label(step: &StepInfo) -> &str {
     step.name.find(']').map_or(step.name.as_str(), |end| &step.name[..=end])
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, _)) => format!("{first} …"),
         None => text.to_owned(),
     }
 }
 
-/// Whether standard output shows colours: a terminal, and `NO_COLOR` not set.
-pub(super) fn colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Whether a stream shows colours: a terminal, and `NO_COLOR` not set.
+pub(super) fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[derive(Clone, Copy)]
@@ -304,6 +326,17 @@ impl Paint {
 
     fn yellow(self, text: &str) -> String {
         self.with("33", text)
+    }
+
+    /// Files that came green, those that went red.
+    fn file(self, text: &str) -> String {
+        if text.contains(": added") {
+            self.with("32", text)
+        } else if text.contains(": removed") {
+            self.with("31", text)
+        } else {
+            text.to_owned()
+        }
     }
 
     /// `[-old-] {+new+}`: red and green where there are colours.
@@ -361,8 +394,8 @@ mod tests {
   cached  [2/4] COPY requirements.txt /
   runs    [3/4] COPY app /app
           2 files changed:
-          api.py: content, 13 → 21 bytes
-          other: mode 0644 → 0755
+            api.py: content, 13 → 21 bytes
+            other: mode 0644 → 0755
   runs    [4/4] RUN pip install
           follows from [3/4]: nothing of its own changed
           hint: if it does not need those files, move it above [3/4]: there it stays cached

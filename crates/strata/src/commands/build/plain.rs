@@ -5,7 +5,7 @@ use crate::render::units;
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, StepId, StepInfo};
+use strata_engine::build::{BuildReport, StepId, StepInfo, Stream};
 
 pub(super) struct Plain {
     numbers: HashMap<StepId, usize>,
@@ -70,7 +70,7 @@ impl Style for Plain {
         line(&format!("#{number} not cached: {reason}"));
     }
 
-    fn output(&mut self, step: &StepInfo, text: &[u8]) {
+    fn output(&mut self, step: &StepInfo, _: Stream, text: &[u8]) {
         let mut pending = self.partial.remove(&step.id).unwrap_or_default();
         pending.extend_from_slice(text);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {

@@ -1,7 +1,9 @@
 //! Which way a build shows what it does.
 
 use super::classic::Classic;
+use super::explain::colours;
 use super::plain::Plain;
+use super::raw_json::RawJson;
 use super::request::Dockerfile;
 use super::terminal::Terminal;
 use crate::failure::Failure;
@@ -10,7 +12,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use strata_engine::EngineError;
-use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo};
+use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo, Stream};
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub(super) enum Mode {
     Terminal,
     Plain,
     Classic,
+    RawJson,
     Quiet,
 }
 
@@ -28,9 +31,10 @@ impl Mode {
             "auto" | "" | "plain" => Ok(Self::Plain),
             "tty" => Ok(Self::Terminal),
             "classic" => Ok(Self::Classic),
+            "rawjson" => Ok(Self::RawJson),
             "quiet" | "none" => Ok(Self::Quiet),
             other => Err(Failure::flag(format!(
-                "invalid progress mode {other:?}: use auto, tty, plain, classic or quiet"
+                "invalid progress mode {other:?}: use auto, tty, plain, classic, rawjson or quiet"
             ))),
         }
     }
@@ -44,13 +48,15 @@ pub(super) trait Style: Send {
     fn started(&mut self, step: &StepInfo);
     fn cached(&mut self, step: &StepInfo);
     fn missed(&mut self, step: &StepInfo, reason: &str);
-    fn output(&mut self, step: &StepInfo, text: &[u8]);
+    fn output(&mut self, step: &StepInfo, stream: Stream, text: &[u8]);
     fn done(&mut self, step: &StepInfo, time: Duration);
     fn failed(&mut self, step: &StepInfo, time: Duration);
     fn warning(&mut self, message: &str, line: Option<usize>);
     fn finished(&mut self, report: &BuildReport);
-    /// Time has passed: running steps show it.
-    fn tick(&mut self) {}
+    /// Time has passed: running steps show it. False when there is nothing more to come.
+    fn tick(&mut self) -> bool {
+        false
+    }
     fn close(&mut self) {}
 }
 
@@ -62,7 +68,7 @@ impl Style for Quiet {
     fn started(&mut self, _: &StepInfo) {}
     fn cached(&mut self, _: &StepInfo) {}
     fn missed(&mut self, _: &StepInfo, _: &str) {}
-    fn output(&mut self, _: &StepInfo, _: &[u8]) {}
+    fn output(&mut self, _: &StepInfo, _: Stream, _: &[u8]) {}
     fn done(&mut self, _: &StepInfo, _: Duration) {}
     fn failed(&mut self, _: &StepInfo, _: Duration) {}
     fn warning(&mut self, _: &str, _: Option<usize>) {}
@@ -88,9 +94,10 @@ impl Progress {
     pub(super) fn start(mode: Mode, dockerfile: &Dockerfile) -> Self {
         let now = Instant::now();
         let style: Box<dyn Style> = match mode {
-            Mode::Terminal => Box::new(Terminal::new(now)),
+            Mode::Terminal => Box::new(Terminal::new(now, colours(&std::io::stderr()))),
             Mode::Plain => Box::new(Plain::new(&dockerfile.name, dockerfile.text.len())),
             Mode::Classic => Box::new(Classic::default()),
+            Mode::RawJson => Box::new(RawJson::default()),
             Mode::Quiet => Box::new(Quiet),
         };
         let state = State { style, steps: HashMap::new(), outputs: HashMap::new(), failed: None };
@@ -117,12 +124,17 @@ impl Progress {
 
     /// Ends the display. For a failed step gives what it printed.
     pub(super) fn finish(&self, outcome: &Result<BuildReport, EngineError>) -> Option<String> {
-        let mut state = self.lock();
         if let Ok(report) = outcome
             && report.kept
         {
-            state.style.finished(report);
+            self.lock().style.finished(report);
         }
+        self.close()
+    }
+
+    /// Ends the display. For a failed step gives what it printed.
+    pub(super) fn close(&self) -> Option<String> {
+        let mut state = self.lock();
         state.style.close();
         let failed = state.failed?;
         let step = state.steps.get(&failed)?;
@@ -139,7 +151,9 @@ impl Progress {
 /// Lets the display go on while no event comes, until the build is over.
 fn tick(state: &Weak<Mutex<State>>) {
     while let Some(state) = state.upgrade() {
-        state.lock().unwrap_or_else(PoisonError::into_inner).style.tick();
+        if !state.lock().unwrap_or_else(PoisonError::into_inner).style.tick() {
+            return;
+        }
         drop(state);
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -157,9 +171,9 @@ impl EventSink for Progress {
             Event::Started(id) => with(steps, id, |step| style.started(step)),
             Event::Cached(id) => with(steps, id, |step| style.cached(step)),
             Event::Missed(id, reason) => with(steps, id, |step| style.missed(step, &reason.summary)),
-            Event::Output(id, _, text) => {
+            Event::Output(id, stream, text) => {
                 outputs.entry(id).or_default().extend_from_slice(text);
-                with(steps, id, |step| style.output(step, text));
+                with(steps, id, |step| style.output(step, stream, text));
             }
             Event::Done(id, time) => {
                 outputs.remove(&id);

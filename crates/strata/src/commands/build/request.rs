@@ -159,6 +159,8 @@ impl Build {
                 .iter()
                 .map(|text| ulimit(text).map_err(Failure::flag))
                 .collect::<Result<_, _>>()?,
+            // Decided by the outputs.
+            shape: Default::default(),
         };
         Ok(Request { request, dockerfile })
     }
@@ -299,6 +301,9 @@ impl Build {
     fn platform(&self) -> Result<Platform, Failure> {
         match self.platform.as_deref() {
             None | Some("local") => Ok(Platform::host()),
+            Some(list) if list.contains(',') => Err(bad(format!(
+                "--platform {list}: one platform can be built at a time; build each and join them with another tool"
+            ))),
             Some(text) => text.parse().map_err(bad),
         }
     }

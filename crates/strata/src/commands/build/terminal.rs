@@ -1,10 +1,11 @@
 //! `--progress=tty`: the steps with their times, redrawn in place; a running step shows its last lines of output.
 
+use super::explain::one_line;
 use super::progress::Style;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, StepId, StepInfo};
+use strata_engine::build::{BuildReport, StepId, StepInfo, Stream};
 
 /// Lines of output shown below a running step.
 const TAIL: usize = 6;
@@ -28,6 +29,16 @@ struct Row {
     partial: Vec<u8>,
 }
 
+/// One line of a frame, before it is cut to the width.
+struct Line {
+    /// Belongs to a step that has ended: the first to go when the screen is too small.
+    ended: bool,
+    colour: &'static str,
+    text: String,
+    /// Shown at the right edge.
+    time: String,
+}
+
 pub(super) struct Terminal {
     began: Instant,
     drawn: Instant,
@@ -35,12 +46,14 @@ pub(super) struct Terminal {
     /// Lines on the screen that the next frame replaces.
     height: usize,
     warnings: Vec<String>,
+    colours: bool,
     closed: bool,
 }
 
 impl Terminal {
-    pub(super) fn new(began: Instant) -> Self {
-        Self { began, drawn: began, rows: Vec::new(), height: 0, warnings: Vec::new(), closed: false }
+    pub(super) fn new(began: Instant, colours: bool) -> Self {
+        let (rows, warnings) = (Vec::new(), Vec::new());
+        Self { began, drawn: began, rows, height: 0, warnings, colours, closed: false }
     }
 
     fn row(&mut self, step: &StepInfo) -> Option<&mut Row> {
@@ -62,20 +75,10 @@ impl Terminal {
         self.drawn = Instant::now();
         // A terminal that does not know its size says 0.
         let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok().filter(|size| size.ws_col > 0);
-        let width = size.map_or(80, |size| usize::from(size.ws_col).max(20));
-        let room = size.map_or(24, |size| usize::from(size.ws_row).max(8)) - 2;
-        let ended =
-            self.rows.iter().filter(|row| !matches!(row.state, State::Waiting | State::Running(_))).count();
-        let seconds = self.began.elapsed().as_secs_f64();
-        let mut lines = vec![format!("[+] Building {seconds:.1}s ({ended}/{})", self.rows.len())];
-        for row in self.rows.iter().filter(|row| last || !matches!(row.state, State::Waiting)) {
-            lines.extend(row.lines(width));
-        }
-        if !last && lines.len() > room {
-            // What is above the screen cannot be redrawn: the newest lines are the ones to see.
-            let cut = lines.len() - room;
-            lines.drain(1..=cut);
-        }
+        // The last column stays empty: a character there makes some terminals wrap, and others forget it.
+        let width = size.map_or(80, |size| usize::from(size.ws_col)).max(20) - 1;
+        let room = size.map_or(24, |size| usize::from(size.ws_row)).max(6) - 2;
+        let lines = self.frame(width, if last { usize::MAX } else { room }, last);
         let mut frame = String::new();
         if self.height > 0 {
             frame.push_str(&format!("\x1b[{}A", self.height));
@@ -89,35 +92,91 @@ impl Terminal {
         let mut out = std::io::stderr().lock();
         let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
     }
+
+    /// What is to be seen now. What is above the screen cannot be redrawn: when there is too much, steps that have ended
+    /// go first, and then the oldest lines.
+    fn frame(&self, width: usize, room: usize, last: bool) -> Vec<String> {
+        let ended = self.rows.iter().filter(|row| row.has_ended()).count();
+        let (all, seconds) = (self.rows.len(), self.began.elapsed().as_secs_f64());
+        let finished = if last && ended == all { " FINISHED" } else { "" };
+        let mut lines: Vec<Line> = self.rows.iter().flat_map(|row| row.lines(last)).collect();
+        let over = |lines: &Vec<Line>| (lines.len() + 1).saturating_sub(room);
+        let mut surplus = over(&lines);
+        lines.retain(|line| {
+            let goes = line.ended && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        });
+        lines.drain(..over(&lines).min(lines.len()));
+        let head = cut(&format!("[+] Building {seconds:.1}s ({ended}/{all}){finished}"), width);
+        let painted = lines.iter().map(|line| line.render(width, self.colours));
+        std::iter::once(head).chain(painted).collect()
+    }
+}
+
+impl Line {
+    fn render(&self, width: usize, colours: bool) -> String {
+        let left = cut(&self.text, width.saturating_sub(self.time.len() + 1));
+        let gap = width.saturating_sub(left.chars().count() + self.time.len());
+        let gap = if self.time.is_empty() { String::new() } else { " ".repeat(gap) };
+        let text = format!("{left}{gap}{}", self.time);
+        if colours && !self.colour.is_empty() { format!("\x1b[{}m{text}\x1b[0m", self.colour) } else { text }
+    }
 }
 
 impl Row {
-    fn lines(&self, width: usize) -> Vec<String> {
+    fn has_ended(&self) -> bool {
+        !matches!(self.state, State::Waiting | State::Running(_))
+    }
+
+    /// The step and what is shown below it. In the last frame nothing runs any more: what did was stopped.
+    fn lines(&self, last: bool) -> Vec<Line> {
+        let seconds = |time: Duration| format!("{:.1}s", time.as_secs_f64());
         let (label, time, colour) = match &self.state {
-            State::Waiting => ("", String::new(), ""),
-            State::Running(since) => ("", format!("{:.1}s", since.elapsed().as_secs_f64()), ""),
-            State::Cached => ("CACHED ", String::new(), "\x1b[34m"),
-            State::Done(time) => ("", format!("{:.1}s", time.as_secs_f64()), "\x1b[34m"),
-            State::Failed(time) => ("ERROR ", format!("{:.1}s", time.as_secs_f64()), "\x1b[31m"),
+            State::Waiting => return Vec::new(),
+            State::Running(since) if last => ("CANCELED ", seconds(since.elapsed()), "33"),
+            State::Running(since) => ("", seconds(since.elapsed()), ""),
+            State::Cached => ("CACHED ", String::new(), "34"),
+            State::Done(time) => ("", seconds(*time), "34"),
+            State::Failed(time) => ("ERROR ", seconds(*time), "31"),
         };
-        let left = cut(&format!(" => {label}{}", self.name), width.saturating_sub(time.len() + 1));
-        let gap = width.saturating_sub(left.chars().count() + time.len());
-        let mut lines = vec![format!("{colour}{left}{}{time}\x1b[0m", " ".repeat(gap))];
-        if matches!(self.state, State::Running(_)) {
-            lines
-                .extend(self.reason.iter().map(|reason| cut(&format!(" => => not cached: {reason}"), width)));
-            lines.extend(
-                self.tail
-                    .iter()
-                    .map(|line| format!("\x1b[2m{}\x1b[0m", cut(&format!(" => => # {line}"), width))),
-            );
+        let ended = self.has_ended();
+        let mut lines = vec![Line { ended, colour, text: format!(" => {label}{}", self.name), time }];
+        if matches!(self.state, State::Running(_)) && !last {
+            let below = |colour, text| Line { ended, colour, text, time: String::new() };
+            lines.extend(self.reason.iter().map(|reason| below("", format!(" => => not cached: {reason}"))));
+            lines.extend(self.tail.iter().map(|line| below("2", format!(" => => # {line}"))));
         }
         lines
     }
 }
 
+/// Cut to so many characters, with a mark where something is missing. Escapes and tabs of programs do not get through.
 fn cut(text: &str, width: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(width).collect()
+    let plain: String =
+        text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+    if plain.chars().count() <= width {
+        return plain;
+    }
+    plain.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A line that a program wrote, without its colours and what it had written over itself.
+fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let mut out = String::new();
+    let mut rest = text.trim_end().chars();
+    while let Some(c) = rest.next() {
+        // ESC [ ... letter
+        if c == '\x1b' {
+            if rest.next() == Some('[') {
+                let _ = rest.by_ref().find(|c| ('\x40'..='\x7e').contains(c));
+            }
+            continue;
+        }
+        out.push(c);
+    }
+    out
 }
 
 impl Style for Terminal {
@@ -126,7 +185,7 @@ impl Style for Terminal {
         self.rows = layered
             .map(|step| Row {
                 id: step.id,
-                name: step.name.clone(),
+                name: one_line(&step.name),
                 state: State::Waiting,
                 reason: None,
                 tail: VecDeque::new(),
@@ -150,12 +209,12 @@ impl Style for Terminal {
         }
     }
 
-    fn output(&mut self, step: &StepInfo, text: &[u8]) {
+    fn output(&mut self, step: &StepInfo, _: Stream, text: &[u8]) {
         if let Some(row) = self.row(step) {
             row.partial.extend_from_slice(text);
             while let Some(end) = row.partial.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
                 let line: Vec<u8> = row.partial.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let line = printable(&line);
                 if !line.is_empty() {
                     row.tail.push_back(line);
                 }
@@ -181,20 +240,19 @@ impl Style for Terminal {
     }
 
     fn finished(&mut self, report: &BuildReport) {
-        self.draw(true);
-        self.closed = true;
+        self.close();
         let mut out = std::io::stderr().lock();
         let _ = writeln!(out, " => image {}", report.id);
         for tag in &report.tags {
             let _ = writeln!(out, " => named {}", tag.familiar());
         }
-        self.height = 0;
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self) -> bool {
         if !self.closed {
             self.draw(false);
         }
+        !self.closed
     }
 
     fn close(&mut self) {
@@ -203,8 +261,72 @@ impl Style for Terminal {
             self.draw(true);
             self.height = 0;
         }
-        for warning in &self.warnings {
+        for warning in self.warnings.drain(..) {
             let _ = writeln!(std::io::stderr(), "WARNING: {warning}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terminal(rows: Vec<(&str, State)>) -> Terminal {
+        let mut terminal = Terminal::new(Instant::now(), false);
+        let row = |(at, (name, state)): (usize, (&str, State))| Row {
+            id: StepId(at),
+            name: name.to_owned(),
+            state,
+            reason: None,
+            tail: VecDeque::new(),
+            partial: Vec::new(),
+        };
+        terminal.rows = rows.into_iter().enumerate().map(row).collect();
+        terminal
+    }
+
+    fn second() -> State {
+        State::Done(Duration::from_millis(1040))
+    }
+
+    #[test]
+    fn lines_fit_the_terminal() {
+        let name =
+            "[build 10/12] RUN apt-get update && apt-get install -y --no-install-recommends build-essential";
+        let frame = terminal(vec![(name, second()), ("[2/2] RUN x", State::Cached)]).frame(39, 20, false);
+        assert_eq!(
+            frame,
+            ["[+] Building 0.0s (2/2)", " => [build 10/12] RUN apt-get upd… 1.0s", " => CACHED [2/2] RUN x",]
+        );
+        assert!(frame.iter().all(|line| line.chars().count() <= 39), "{frame:?}");
+    }
+
+    #[test]
+    fn what_runs_is_seen_when_the_screen_is_small() {
+        let mut all: Vec<(&str, State)> = (0..30).map(|_| ("[x] RUN done", second())).collect();
+        all.insert(3, ("[x] RUN running", State::Running(Instant::now())));
+        all.push(("[x] RUN waiting", State::Waiting));
+        let terminal = terminal(all);
+        let frame = terminal.frame(79, 8, false);
+        assert_eq!(frame.len(), 8);
+        assert!(frame[1].starts_with(" => [x] RUN running"), "{frame:?}");
+        assert_eq!(terminal.frame(79, usize::MAX, true).len(), 32, "at the end all that began is shown");
+    }
+
+    #[test]
+    fn the_last_frame_says_what_was_stopped() {
+        let rows = vec![("[1/2] RUN a", second()), ("[2/2] RUN b", State::Running(Instant::now()))];
+        let frame = terminal(rows).frame(79, usize::MAX, true);
+        assert!(frame[0].ends_with("(1/2)") && frame[2].starts_with(" => CANCELED [2/2] RUN b"), "{frame:?}");
+        let frame = terminal(vec![("[1/1] RUN a", second())]).frame(79, usize::MAX, true);
+        assert!(frame[0].ends_with("(1/1) FINISHED"), "{frame:?}");
+    }
+
+    #[test]
+    fn programs_cannot_paint_the_screen() {
+        assert_eq!(printable(b"\x1b[1;31mred\x1b[0m \x1b[2Ktext\n"), "red text");
+        assert_eq!(cut("a\tb\x1bc", 10), "a bc");
+        assert_eq!(cut("0123456789", 10), "0123456789");
+        assert_eq!(cut("0123456789x", 10), "012345678…");
     }
 }
