@@ -18,17 +18,17 @@ use serde::{Deserialize, Serialize};
 /// One image in `manifest.json` of a Docker archive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ArchiveImage {
-    config: String,
+pub(crate) struct ArchiveImage {
+    pub(crate) config: String,
     #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    pub(crate) repo_tags: Option<Vec<String>>,
     #[serde(default)]
-    layers: Option<Vec<String>>,
+    pub(crate) layers: Option<Vec<String>>,
 }
 
 /// containerd's annotation with the full image name, as `docker save` writes it.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// OCI's annotation with the tag alone, or the name.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// OCI's annotation with the date.
 const CREATED: &str = "org.opencontainers.image.created";

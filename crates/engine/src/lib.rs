@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod build;
 pub mod container;
+pub mod copy;
 mod error;
 pub mod exec;
 pub mod image;

@@ -95,6 +95,20 @@ impl Registries {
         }
     }
 
+    /// The length of a blob, for whoever has only its digest.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`]; [`Error::Malformed`] when the registry does not tell the length.
+    pub fn blob_size(&self, repository: &Repository, digest: &Digest) -> Result<u64, Error> {
+        let subject = Subject::Blob(repository, digest, Access::Pull);
+        self.read(repository, |endpoint| {
+            let call = about("HEAD", repository, format!("blobs/{digest}"), subject, Access::Pull);
+            let why = || "the registry does not tell its length".to_owned();
+            let length = endpoint.expect(&call)?.content_length();
+            length.ok_or_else(|| Error::Malformed { subject: subject.to_string(), why: why() })
+        })
+    }
+
     fn open(
         &self,
         endpoint: &Arc<Endpoint>,

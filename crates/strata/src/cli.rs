@@ -56,6 +56,12 @@ impl Global {
     }
 
     fn open(&self, access: Access) -> Result<Engine, Failure> {
+        let engine = Engine::open(self.options(access))?;
+        Ok(engine.with_registries(crate::registries::from_environment()?))
+    }
+
+    /// Where the store is.
+    pub(crate) fn options(&self, access: Access) -> EngineOptions {
         let defaults = default_directories();
         let run_dir = match (&self.run_dir, &self.root) {
             (Some(dir), _) => dir.clone(),
@@ -64,8 +70,7 @@ impl Global {
             (None, None) => defaults.1,
         };
         let root = self.root.clone().unwrap_or(defaults.0);
-        let engine = Engine::open(EngineOptions { root, run_dir, layer_mode: self.layers, access })?;
-        Ok(engine.with_registries(crate::registries::from_environment()?))
+        EngineOptions { root, run_dir, layer_mode: self.layers, access }
     }
 }
 
@@ -160,6 +165,9 @@ enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(commands::volume::Volume),
+    /// Manage manifests and manifest lists
+    #[command(subcommand)]
+    Manifest(commands::manifest::Manifest),
     /// Serve a directory as a registry
     #[command(subcommand)]
     Registry(commands::registry::Registry),
@@ -186,6 +194,10 @@ enum ImageCommand {
     Rm(commands::rmi::Rmi),
     /// Remove unused images
     Prune(commands::image_prune::ImagePrune),
+    /// Copy an image from one place to another with all its platforms, byte for byte
+    Copy(commands::image_copy::ImageCopy),
+    /// Put an image on a newer base without building it again
+    Rebase(commands::image_copy::ImageRebase),
     /// Fetch images from a registry
     Pull(commands::pull::Pull),
     /// Send images to a registry
@@ -280,6 +292,7 @@ impl Cli {
             Command::Container(command) => command.run(global),
             Command::Builder(command) => command.run(global),
             Command::Volume(command) => command.run(global),
+            Command::Manifest(command) => command.run(global),
             Command::Registry(command) => command.run(),
             Command::System(command) => command.run(global),
         }
@@ -295,6 +308,8 @@ impl ImageCommand {
             Self::Inspect(args) => args.run(global),
             Self::Tag(args) => args.run(global),
             Self::Rm(args) => args.run(global),
+            Self::Copy(args) => args.run(global),
+            Self::Rebase(args) => args.run(global),
             Self::Prune(args) => args.run(global),
             Self::Pull(args) => args.run(global),
             Self::Push(args) => args.run(global),

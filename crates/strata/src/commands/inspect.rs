@@ -1,5 +1,7 @@
 //! `inspect`, `image inspect`, `container inspect`.
 
+mod remote;
+
 use super::arguments::at_least;
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
@@ -8,6 +10,7 @@ use crate::render::template::{Mode, Template};
 use clap::Args;
 use serde_json::Value;
 use strata_engine::{Engine, EngineError};
+use strata_oci::Platform;
 
 /// Show details of containers, images or volumes, whichever has the name.
 #[derive(Args, Debug)]
@@ -32,6 +35,12 @@ pub(crate) struct InspectImage {
     /// A Go template, or json
     #[arg(short, long)]
     format: Option<String>,
+    /// Ask the registry; also oci:DIR[:TAG], docker-archive:FILE. Nothing is fetched but the image's documents
+    #[arg(long)]
+    remote: bool,
+    /// With --remote: the image for this platform (os/arch[/variant]) [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", requires = "remote", value_parser = super::place::platform)]
+    platform: Option<Platform>,
     /// Names or IDs
     #[arg(value_name = "IMAGE [IMAGE...]")]
     names: Vec<String>,
@@ -72,6 +81,10 @@ impl Inspect {
 impl InspectImage {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         at_least(&self.names, 1)?;
+        if self.remote {
+            let look = |name: &str| remote::image(global, name, self.platform.as_ref());
+            return show(self.format.as_deref(), &self.names, look);
+        }
         let engine = global.look()?;
         show(self.format.as_deref(), &self.names, |name| image(&engine, name))
     }

@@ -11,7 +11,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use strata_engine::serve::{CollectOptions, Exchange, Handle, Options, Server, collect};
+use strata_engine::registry::{Config, Registries};
+use strata_engine::serve::{CollectOptions, Exchange, Handle, Options, Server, collect, upstream};
 
 /// Serve a directory as a registry
 #[derive(Subcommand, Debug)]
@@ -31,6 +32,9 @@ pub(crate) struct Serve {
     /// Where to listen; port 0: any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     addr: SocketAddr,
+    /// Serve what this registry has: fetched when it is asked for first, kept, and served when the registry is away
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
     /// Refuse pushes and deletions
     #[arg(long)]
     read_only: bool,
@@ -81,6 +85,10 @@ impl Serve {
         options.read_only = self.read_only;
         options.htpasswd.clone_from(&self.htpasswd);
         options.tls = self.tls_cert.clone().zip(self.tls_key.clone());
+        if let Some(url) = &self.mirror {
+            let (registries, host) = mirrored(url)?;
+            options.upstream = Some(upstream(registries, host));
+        }
         if self.verbose {
             options.observer = Some(Arc::new(log));
         }
@@ -99,6 +107,9 @@ impl Serve {
         }
         let mut risks = Vec::new();
         match (&self.htpasswd, self.read_only) {
+            (None, _) if self.mirror.is_some() => {
+                risks.push("anybody who reaches it reads with your logins (--htpasswd)");
+            }
             (None, false) => {
                 risks.push("anybody who reaches it can read, push and delete (--htpasswd, --read-only)")
             }
@@ -112,6 +123,28 @@ impl Serve {
             eprintln!("WARNING: {} is not the loopback interface: {risk}", self.addr);
         }
     }
+}
+
+/// The client and the name of the registry at a URL. One that is named with `http://` may speak it.
+fn mirrored(url: &str) -> Result<(Registries, String), Failure> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let host = rest.trim_end_matches('/');
+    if !matches!(scheme, "http" | "https") || host.is_empty() || host.contains(['/', '@', ' ', '?', '#']) {
+        return Err(Failure::argument("mirror", url, "expected [http://|https://]HOST[:PORT]"));
+    }
+    // Docker Hub has a name in references that is none of its machines'.
+    let host = match host {
+        "registry-1.docker.io" | "index.docker.io" | "registry.hub.docker.com" => "docker.io",
+        host => host,
+    };
+    let client = crate::registries::from_environment()?;
+    let mut config: Config = client.config().clone();
+    // A mirror of the registry may be this very server.
+    config.mirrors.retain(|mirror| mirror.of != host);
+    if scheme == "http" {
+        config.insecure.push(host.to_owned());
+    }
+    Ok((Registries::new(config), host.to_owned()))
 }
 
 /// The first signal lets what is under way end, the second does not.

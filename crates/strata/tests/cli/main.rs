@@ -15,6 +15,7 @@ mod interop;
 mod login;
 mod many_layers;
 mod modes;
+mod moving;
 mod outputs;
 mod ports;
 mod questions;

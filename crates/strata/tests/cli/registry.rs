@@ -18,7 +18,12 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn new(world: &World, flags: &[&str]) -> Self {
-        let mut arguments = vec!["registry", "serve", "--root", "registry", "--addr", "127.0.0.1:0"];
+        Self::at(world, "registry", flags)
+    }
+
+    /// In a directory of the world.
+    pub(crate) fn at(world: &World, root: &str, flags: &[&str]) -> Self {
+        let mut arguments = vec!["registry", "serve", "--root", root, "--addr", "127.0.0.1:0"];
         arguments.extend(flags);
         let mut command = world.command(&arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strata starts");
@@ -26,7 +31,7 @@ impl Served {
         let out = child.stdout.as_mut().expect("piped");
         BufReader::new(out).read_line(&mut line).expect("a line");
         let address = line.trim().rsplit("://").next().unwrap_or_default().to_owned();
-        assert!(line.starts_with("Serving registry on http"), "{line}");
+        assert!(line.starts_with(&format!("Serving {root} on http")), "{line}");
         Self { child, address }
     }
 

@@ -31,7 +31,7 @@ fn every_command_refuses_an_unknown_flag_with_125() {
     let commands = "build images history inspect tag rmi save load import run ps logs exec stop kill rm wait diff info \
         version|image ls|image history|image inspect|image rm|image prune|container ls|container inspect|container prune|\
         builder prune|volume ls|volume create|volume inspect|volume rm|volume prune|system df|system info|system fsck|\
-        system reset|registry serve|registry gc";
+        system reset|registry serve|registry gc|image copy|image rebase|manifest create|manifest push";
     for command in commands.split('|').flat_map(|part| match part.contains("images") {
         true => part.split_whitespace().map(str::to_owned).collect(),
         false => vec![part.trim().to_owned()],
