@@ -1,6 +1,7 @@
 //! Against Debian's docker-registry, a token server, and a network that fails.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod cuts;
 mod faults;
 mod guarded;
 mod helper_programs;

@@ -78,7 +78,7 @@ fn what_is_wrong_with_the_source_is_not_the_registrys_fault() {
 }
 
 /// A registry of our own making that resumes as the specification says, and is as particular as it may be.
-struct Strict {
+pub(crate) struct Strict {
     server: Server,
     state: Arc<Mutex<State>>,
 }
@@ -95,7 +95,16 @@ struct State {
 }
 
 impl Strict {
-    fn start(most: Option<usize>, lose_after: Option<usize>) -> Self {
+    pub(crate) fn host(&self) -> String {
+        self.server.host()
+    }
+
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        let state = self.state.lock().unwrap();
+        state.done && state.received == bytes
+    }
+
+    pub(crate) fn start(most: Option<usize>, lose_after: Option<usize>) -> Self {
         let state = Arc::new(Mutex::new(State { most, lose_after, ..State::default() }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |request, out| {
@@ -109,6 +118,14 @@ impl Strict {
                 }
                 _ if !request.target.contains(&format!("/uploads/{}", state.numbers)) => answer(404, &[], ""),
                 "GET" => state.progress(204),
+                // What came before the cut is kept.
+                _ if request
+                    .header("content-length")
+                    .is_some_and(|all| all != request.body.len().to_string()) =>
+                {
+                    state.received.extend_from_slice(&request.body);
+                    return;
+                }
                 _ if state.most.is_some_and(|most| request.body.len() > most) => answer(413, &[], ""),
                 _ => match state.lose_after.take() {
                     Some(bytes) => {

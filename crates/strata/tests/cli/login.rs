@@ -4,7 +4,7 @@ use crate::terminal::Terminal;
 use crate::world::World;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use strata_testbed::{Guard, Registry, Setup, USER};
+use strata_testbed::{Authority, Guard, Registry, Setup, USER};
 
 fn guarded() -> Option<Registry> {
     Registry::with(&Setup { guard: Guard::Password, ..Setup::default() })
@@ -160,4 +160,45 @@ fn a_terminal_is_asked_and_shows_no_password() {
     terminal.expect("Password: ");
     terminal.send("abc\x03");
     terminal.ends_with(130);
+}
+
+#[test]
+fn settings_lead_to_mirrors_by_certificates_and_logins() {
+    let Some(authority) = Authority::new() else { return };
+    let setup = Setup { guard: Guard::Password, authority: Some(&authority), ..Setup::default() };
+    let Some(registry) = Registry::with(&setup) else { return };
+    let (world, host) = (World::with_base(), registry.host());
+    authority.certs_d(&world.path("config/docker/certs.d"), &host, &["ca.crt"]);
+    // A name that leads nowhere: what is pulled by it can only come from the mirror.
+    let settings = format!("{{\"mirrors\": {{\"registry.invalid\": [\"https://{host}\"]}}}}");
+    world.file("settings.json", settings.as_bytes());
+    let run = |line: &str, input: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = world.command(&words);
+        command.env("DOCKER_CONFIG", world.path("docker")).env("XDG_CONFIG_HOME", world.path("config"));
+        command.env("STRATA_CONFIG", world.path("settings.json")).env_remove("REGISTRY_AUTH_FILE");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let _ = child.stdin.take().expect("asked for").write_all(input.as_bytes());
+        child.wait_with_output().expect("ends")
+    };
+    let ok = |line: &str, input: &str| {
+        let output = run(line, input);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    ok(&format!("tag base:1 {host}/team/base:1"), "");
+    let stranger = run(&format!("push {host}/team/base:1"), "");
+    let text = String::from_utf8_lossy(&stranger.stderr);
+    assert!(text.contains(&format!("log in with `strata login {host}`")), "{text}");
+
+    ok(&format!("login -u {} --password-stdin {host}", USER.0), USER.1);
+    let pushed = ok(&format!("push {host}/team/base:1"), "");
+    let digest =
+        pushed.split_once("digest: ").expect("pushed").1.split(' ').next().expect("a digest").to_owned();
+    let pulled = ok("pull registry.invalid/team/base:1", "");
+    assert!(pulled.contains(&digest), "{digest} was pushed:\n{pulled}");
+    let missing = run("pull registry.invalid/team/other:1", "");
+    let text = String::from_utf8_lossy(&missing.stderr);
+    assert!(text.contains("cannot resolve registry.invalid"), "{text}");
 }
