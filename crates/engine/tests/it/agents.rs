@@ -87,3 +87,84 @@ fn keys_that_cannot_be_used_are_told() {
     assert!(error.contains("--ssh with a key file needs the program ssh-agent"), "{error}");
     world.assert_nothing_left();
 }
+
+/// `sshd` on loopback that takes one key; ended when dropped.
+struct Sshd {
+    process: std::process::Child,
+    port: u16,
+}
+
+impl Sshd {
+    fn new(directory: &Path, key: &Path) -> Option<Self> {
+        let program = Path::new("/usr/sbin/sshd");
+        if !program.exists() {
+            eprintln!("SKIP: no sshd (package openssh-server)");
+            return None;
+        }
+        // Where it shuts itself in; systemd makes it on ordinary systems.
+        fs_err::create_dir_all("/run/sshd").unwrap();
+        let host_key = directory.join("host_key");
+        fs_err::copy(key, &host_key).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(&host_key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n",
+            host_key.display(),
+            key.with_extension("pub").display()
+        );
+        fs_err::write(directory.join("sshd_config"), config).unwrap();
+        let process = Command::new(program)
+            .args(["-D", "-e", "-f"])
+            .arg(directory.join("sshd_config"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..300 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Some(Self { process, port })
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn git_over_ssh_uses_the_agent() {
+    let Some(world) = World::with_base() else { return };
+    let Some(key) = key(world.directory.path()) else { return };
+    let Some(sshd) = Sshd::new(world.directory.path(), &key) else { return };
+    let repository = crate::repositories::Repository::new(world.directory.path(), "project");
+    let url = format!("ssh://root@127.0.0.1:{}{}/project.git", sshd.port, repository.root.display());
+    let mut request =
+        world.context(&format!("FROM busybox\nADD {url}#main /x\nRUN grep -qx one /x/file\n"), &[]);
+    request.surroundings.search_path = std::env::var_os("PATH");
+    request.surroundings.home = Some(world.directory.path().join("home"));
+    let error = text(&world.build(&request).unwrap_err());
+    assert!(error.contains("failed to read references") && error.contains("Permission denied"), "{error}");
+    assert!(error.contains("--ssh default"), "{error}");
+    request.surroundings.ssh =
+        vec![SshForward { id: "default".to_owned(), source: SshSource::Keys(vec![key.clone()]) }];
+    world.build(&request).unwrap();
+    // A host that is known by another key is refused.
+    let other = world.directory.path().join("other");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&other).status();
+    assert!(made.unwrap().success());
+    let public = fs_err::read_to_string(other.with_extension("pub")).unwrap();
+    fs_err::create_dir_all(world.directory.path().join("home/.ssh")).unwrap();
+    let known = format!("[127.0.0.1]:{} {public}", sshd.port);
+    fs_err::write(world.directory.path().join("home/.ssh/known_hosts"), known).unwrap();
+    let error = text(&world.build(&request).unwrap_err());
+    assert!(error.contains("Host key verification failed"), "{error}");
+    world.assert_nothing_left();
+}

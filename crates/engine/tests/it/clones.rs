@@ -206,3 +206,39 @@ fn contexts_are_repositories_archives_or_a_dockerfile() {
 fn repository_url(repository: &Repository) -> String {
     format!("file://{}", repository.root.join("project.git").display())
 }
+
+#[test]
+fn a_token_is_a_secret_of_the_build() {
+    let Some(world) = World::new() else { return };
+    let repository = Repository::new(world.directory.path(), "project");
+    let inner = smart(&repository.root);
+    let (port, wanted) = (inner.port, "basic eC1hY2Nlc3MtdG9rZW46dGVsbA==");
+    let client = strata_http::Client::new(strata_http::Options::default()).unwrap();
+    let server = Server::start(move |request, out| {
+        if request.header("authorization") != Some(wanted) {
+            return answer(out, "401 Unauthorized", &[("WWW-Authenticate", "Basic realm=\"x\"")], b"");
+        }
+        let url = format!("http://127.0.0.1:{port}{}", request.target);
+        let mut passed = strata_http::Request::new(&request.method, url).bytes(&request.body);
+        for name in ["content-type", "content-encoding", "git-protocol"] {
+            if let Some(value) = request.header(name) {
+                passed = passed.header(name, value);
+            }
+        }
+        let response = client.send(passed).unwrap();
+        let kind = response.header("content-type").unwrap_or_default().to_owned();
+        let body = response.into_body().bytes(1 << 20).unwrap();
+        answer(out, "200 OK", &[("Content-Type", &kind)], &body)
+    });
+    let mut request = world.context(&format!("FROM scratch\nADD {} /x\n", server.url("/project.git")), &[]);
+    let error = text(&world.build(&request).unwrap_err());
+    assert!(error.contains("--secret id=GIT_AUTH_TOKEN"), "{error}");
+    let secret = |id: &str| strata_engine::build::Secret {
+        id: id.to_owned(),
+        source: strata_engine::build::SecretSource::Value("tell".to_owned()),
+    };
+    request.secrets = vec![secret("GIT_AUTH_TOKEN.elsewhere.example")];
+    assert!(world.build(&request).is_err(), "a token for another host is not sent");
+    request.secrets = vec![secret("GIT_AUTH_TOKEN")];
+    world.build(&request).unwrap();
+}

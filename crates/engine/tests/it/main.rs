@@ -4,8 +4,8 @@
 
 mod agents;
 mod archives;
-mod clones;
 mod cache;
+mod clones;
 mod concurrent;
 mod contexts;
 mod damage;

@@ -75,7 +75,13 @@ fn failed(source: &GitSource, what: &'static str, said: &Said) -> EngineError {
     let text = said.stderr.replace(&source.remote, &shown(source));
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(5)..];
-    RemoteError::Git { url: shown(source), what, message: last.join("; ") }.into()
+    let mut message = last.join("; ");
+    if message.contains("Permission denied (publickey") {
+        message.push_str(" (give a key or an agent: --ssh default)");
+    } else if message.contains("could not read Username") || message.contains("Authentication failed") {
+        message.push_str(" (give a token: --secret id=GIT_AUTH_TOKEN,…)");
+    }
+    RemoteError::Git { url: shown(source), what, message }.into()
 }
 
 /// The commit that a reference means now. A branch wins over a tag of the same name, as in a checkout.
