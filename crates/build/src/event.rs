@@ -101,6 +101,8 @@ pub enum Event<'a> {
     Done(StepId, Duration),
     /// A step failed; the error follows as the build's result.
     Failed(StepId, Duration),
+    /// A step was stopped: the build was cancelled, or another step failed.
+    Stopped(StepId, Duration),
     /// A lint rule found something.
     Lint(&'a Warning),
     /// Something worth telling; the spans may be empty.

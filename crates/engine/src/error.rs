@@ -128,6 +128,11 @@ impl EngineError {
         }
     }
 
+    /// Whether a build was stopped from outside.
+    pub fn is_cancelled(&self) -> bool {
+        self.build_error().is_some_and(|error| matches!(error.kind, BuildErrorKind::Cancelled))
+    }
+
     /// The exit code of the process that made a build fail.
     pub fn step_exit_code(&self) -> Option<u8> {
         match &self.build_error()?.kind {

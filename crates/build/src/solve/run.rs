@@ -35,7 +35,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let made = self.perform(step, &parents, &ready.files);
         let made = made.and_then(|handle| Ok((handle, self.verify(step, &ready)?)));
         let (handle, listing) = made.map_err(|error| {
-            self.event(Event::Failed(step.id, start.elapsed()));
+            let time = start.elapsed();
+            self.event(match error.kind {
+                BuildErrorKind::Cancelled => Event::Stopped(step.id, time),
+                _ => Event::Failed(step.id, time),
+            });
             self.fail(error)
         })?;
         self.event(Event::Done(step.id, start.elapsed()));

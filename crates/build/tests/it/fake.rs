@@ -221,6 +221,7 @@ impl World {
                 Event::Missed(id, reason) => format!("missed {}: {reason}", name(id)),
                 Event::Done(id, _) => format!("done {}", name(id)),
                 Event::Failed(id, _) => format!("failed {}", name(id)),
+                Event::Stopped(id, _) => format!("stopped {}", name(id)),
                 Event::Lint(finding) => format!("lint {}", finding.rule),
                 Event::Warning { message, .. } => format!("warning {message}"),
             };

@@ -30,6 +30,76 @@ fn a_good_file_has_no_warnings() {
     );
 }
 
+/// Every rule by name: a file that breaks it, and one like it that does not.
+#[test]
+fn every_rule_finds_and_spares() {
+    let cases = [
+        ("StageNameCasing", "FROM a:1 AS Build\n", "FROM a:1 AS build\n"),
+        ("FromAsCasing", "FROM a:1 as b\n", "from a:1 as b\n"),
+        ("NoEmptyContinuation", "FROM a:1\nRUN a \\\n\n b\n", "FROM a:1\nRUN a \\\n # c\n b\n"),
+        ("ConsistentInstructionCasing", "FROM a:1\nrun a\nRUN b\n", "from a:1\nrun a\nrun b\n"),
+        ("DuplicateStageName", "FROM a:1 AS b\nFROM a:1 AS b\n", "FROM a:1 AS b\nFROM a:1 AS c\n"),
+        ("ReservedStageName", "FROM a:1 AS context\n", "FROM a:1 AS contexts\n"),
+        ("JSONArgsRecommended", "FROM a:1\nCMD a b\n", "FROM a:1\nCMD [\"a\", \"b\"]\n"),
+        ("MaintainerDeprecated", "FROM a:1\nMAINTAINER me\n", "FROM a:1\nLABEL maintainer=me\n"),
+        ("UndefinedArgInFrom", "FROM a:$V\n", "ARG V=1\nFROM a:$V\n"),
+        ("WorkdirRelativePath", "FROM a:1\nWORKDIR b\n", "FROM a:1\nWORKDIR /a\nWORKDIR b\n"),
+        ("UndefinedVar", "FROM scratch\nCOPY $a /\n", "FROM scratch\nARG a\nCOPY $a /\n"),
+        (
+            "MultipleInstructionsDisallowed",
+            "FROM a:1\nCMD [\"a\"]\nCMD [\"b\"]\n",
+            "FROM a:1 AS b\nCMD [\"a\"]\nFROM b\nCMD [\"b\"]\n",
+        ),
+        ("LegacyKeyValueFormat", "FROM a:1\nENV a b\n", "FROM a:1\nENV a=b\n"),
+        (
+            "RedundantTargetPlatform",
+            "FROM --platform=$TARGETPLATFORM a:1\n",
+            "FROM --platform=$BUILDPLATFORM a:1\n",
+        ),
+        ("SecretsUsedInArgOrEnv", "FROM a:1\nARG API_KEY\n", "FROM a:1\nARG API_KEY_PUBLIC\n"),
+        ("InvalidDefaultArgInFrom", "ARG V\nFROM a:$V\n", "ARG V\nFROM a:${V:-1}\n"),
+        (
+            "FromPlatformFlagConstDisallowed",
+            "FROM --platform=linux/amd64 a:1\n",
+            "FROM --platform=$BUILDPLATFORM a:1\n",
+        ),
+        ("ExposeProtoCasing", "FROM a:1\nEXPOSE 80/TCP\n", "FROM a:1\nEXPOSE 80/tcp\n"),
+        ("ExposeInvalidFormat", "FROM a:1\nEXPOSE 1:2\n", "FROM a:1\nEXPOSE 1-2\n"),
+        ("UnpinnedBaseImage", "FROM a\n", "FROM a:1\n"),
+        (
+            "SplitPackageUpdate",
+            "FROM a:1\nRUN apt-get update\nRUN apt-get install -y b\n",
+            "FROM a:1\nRUN apt-get update && apt-get install -y b\n",
+        ),
+        (
+            "CleanupInLaterLayer",
+            "FROM a:1\nRUN apk add b\nRUN rm -rf /var/cache/apk\n",
+            "FROM a:1\nRUN apk add b && rm -rf /var/cache/apk\n",
+        ),
+        (
+            "CopyAllBeforeInstall",
+            "FROM a:1\nCOPY . .\nRUN npm ci\n",
+            "FROM a:1\nCOPY package.json .\nRUN npm ci\nCOPY . .\n",
+        ),
+        ("PackageUpgrade", "FROM a:1\nRUN apt upgrade -y\n", "FROM a:1\nRUN apt install -y upgrade\n"),
+    ];
+    let breaks =
+        |rule: &str, text: &str| found(text).iter().any(|line| line.starts_with(&format!("{rule} ")));
+    for (rule, bad, good) in cases {
+        assert!(breaks(rule, bad), "{rule}: {bad:?} gives {:?}", found(bad));
+        assert!(!breaks(rule, good), "{rule}: {good:?} gives {:?}", found(good));
+    }
+    // These look at more than the file, or only when asked to; each has a test of its own.
+    let elsewhere = [
+        "CopyIgnoredFile",
+        "MissingDockerignore",
+        "InvalidDefinitionDescription",
+        "InvalidBaseImagePlatform",
+    ];
+    let tested = |name: &str| elsewhere.contains(&name) || cases.iter().any(|(rule, ..)| *rule == name);
+    assert!(RULES.iter().all(|rule| tested(rule.name)), "a rule without a test");
+}
+
 #[test]
 fn names_and_case() {
     finds(

@@ -87,3 +87,27 @@ fn run_steps() {
         ]);
     insta::assert_snapshot!(good + &cached + &failed);
 }
+
+/// `--progress=rawjson`: BuildKit's documents, one a line. And every name under which people know `build`.
+#[test]
+fn progress_for_machines_and_other_names() {
+    let world = World::with_base();
+    world.file("ctx/Dockerfile", b"FROM base:1\nCOPY a /a\n");
+    world.file("ctx/a", b"a");
+    let built = world.output(&["buildx", "build", "--progress=rawjson", "-t", "app", "ctx"]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let lines = String::from_utf8(built.stderr).expect("UTF-8");
+    let documents: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
+    let vertexes = || documents.iter().filter_map(|document| document["vertexes"].get(0));
+    let copies: Vec<_> = vertexes().filter(|vertex| vertex["name"] == "[2/2] COPY a /a").collect();
+    // Planned, started, completed.
+    assert_eq!(copies.len(), 3, "{lines}");
+    assert!(copies[0]["started"].is_null() && copies[2]["completed"].is_string(), "{lines}");
+    assert!(copies.iter().all(|vertex| vertex["digest"] == copies[0]["digest"]), "{lines}");
+    assert!(vertexes().any(|vertex| vertex["cached"] == true), "{lines}");
+    let id = world.ok(&["build", "-q", "ctx"]);
+    for name in [&["image", "build"][..], &["builder", "build"], &["buildx", "build"]] {
+        assert_eq!(world.ok(&[name, &["-q", "ctx"]].concat()), id, "{name:?}");
+    }
+}

@@ -105,7 +105,10 @@ fn interrupted(world: &World, signal: rustix::process::Signal, times: usize) -> 
     let rest: Vec<String> = lines.map(|line| line.expect("UTF-8")).collect();
     let status = build.wait().expect("ended");
     if times == 1 {
-        assert!(rest.iter().any(|line| line.contains("build canceled")), "{rest:?}");
+        assert!(rest.iter().any(|line| line.contains("#4 CANCELED")), "{rest:?}");
+        let last = "ERROR: failed to build: failed to solve: build canceled";
+        assert_eq!(rest.last().map(String::as_str), Some(last), "{rest:?}");
+        assert!(!rest.iter().any(|line| line.contains(">>>")), "nobody is to blame: {rest:?}");
     }
     status.code()
 }

@@ -69,6 +69,10 @@ impl Style for Classic {
         self.reach(step);
     }
 
+    fn stopped(&mut self, step: &StepInfo, _: Duration) {
+        self.reach(step);
+    }
+
     fn warning(&mut self, message: &str, _: Option<usize>) {
         line(&format!("[Warning] {message}"));
     }

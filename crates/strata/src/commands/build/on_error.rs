@@ -54,9 +54,9 @@ pub(super) fn failure(
     on_error: OnError,
     global: &Global,
 ) -> Failure {
-    // After a shell all of it stands above.
+    // After a shell all of it stands above; what was stopped is nobody's mistake.
     let mut text = String::new();
-    if on_error != OnError::Shell {
+    if on_error != OnError::Shell && !error.is_cancelled() {
         text.push_str(&printed.unwrap_or_default());
         text.push_str(&Excerpt::of(error, dockerfile).map(|excerpt| excerpt.render()).unwrap_or_default());
     }

@@ -94,6 +94,12 @@ impl Style for Plain {
         line(&format!("#{number} ERROR after {:.1}s", time.as_secs_f64()));
     }
 
+    fn stopped(&mut self, step: &StepInfo, time: Duration) {
+        self.flush(step);
+        let number = self.number(step);
+        line(&format!("#{number} CANCELED after {:.1}s", time.as_secs_f64()));
+    }
+
     fn warning(&mut self, message: &str, at: Option<usize>) {
         let place = at.map_or_else(String::new, |number| format!(" (line {number})"));
         line(&format!("WARNING: {message}{place}"));

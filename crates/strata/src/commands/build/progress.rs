@@ -51,6 +51,8 @@ pub(super) trait Style: Send {
     fn output(&mut self, step: &StepInfo, stream: Stream, text: &[u8]);
     fn done(&mut self, step: &StepInfo, time: Duration);
     fn failed(&mut self, step: &StepInfo, time: Duration);
+    /// Ended because the build was cancelled, or because another step failed.
+    fn stopped(&mut self, step: &StepInfo, time: Duration);
     fn warning(&mut self, message: &str, line: Option<usize>);
     fn finished(&mut self, report: &BuildReport);
     /// Time has passed: running steps show it. False when there is nothing more to come.
@@ -71,6 +73,7 @@ impl Style for Quiet {
     fn output(&mut self, _: &StepInfo, _: Stream, _: &[u8]) {}
     fn done(&mut self, _: &StepInfo, _: Duration) {}
     fn failed(&mut self, _: &StepInfo, _: Duration) {}
+    fn stopped(&mut self, _: &StepInfo, _: Duration) {}
     fn warning(&mut self, _: &str, _: Option<usize>) {}
     fn finished(&mut self, _: &BuildReport) {}
 }
@@ -183,6 +186,7 @@ impl EventSink for Progress {
                 failed.get_or_insert(id);
                 with(steps, id, |step| style.failed(step, time));
             }
+            Event::Stopped(id, time) => with(steps, id, |step| style.stopped(step, time)),
             // Counted and told at the end.
             Event::Lint(_) => {}
             Event::Warning { message, span } => {

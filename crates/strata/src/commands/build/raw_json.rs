@@ -84,6 +84,11 @@ impl Style for RawJson {
         self.vertex(step, failed);
     }
 
+    fn stopped(&mut self, step: &StepInfo, _: Duration) {
+        let stopped = json!({ "completed": Timestamp::now().to_string(), "error": "canceled" });
+        self.vertex(step, stopped);
+    }
+
     fn warning(&mut self, message: &str, _: Option<usize>) {
         emit(&json!({ "warnings": [{ "level": 1, "short": BASE64_STANDARD.encode(message) }] }));
     }

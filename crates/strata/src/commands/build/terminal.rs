@@ -18,6 +18,7 @@ enum State {
     Cached,
     Done(Duration),
     Failed(Duration),
+    Stopped(Duration),
 }
 
 struct Row {
@@ -26,6 +27,8 @@ struct Row {
     state: State,
     reason: Option<String>,
     tail: VecDeque<String>,
+    /// The last line of the tail ended with a carriage return: the next one is written over it.
+    overwritten: bool,
     partial: Vec<u8>,
 }
 
@@ -98,7 +101,8 @@ impl Terminal {
     fn frame(&self, width: usize, room: usize, last: bool) -> Vec<String> {
         let ended = self.rows.iter().filter(|row| row.has_ended()).count();
         let (all, seconds) = (self.rows.len(), self.began.elapsed().as_secs_f64());
-        let finished = if last && ended == all { " FINISHED" } else { "" };
+        let well = |row: &Row| matches!(row.state, State::Cached | State::Done(_));
+        let finished = if last && self.rows.iter().all(well) { " FINISHED" } else { "" };
         let mut lines: Vec<Line> = self.rows.iter().flat_map(|row| row.lines(last)).collect();
         let over = |lines: &Vec<Line>| (lines.len() + 1).saturating_sub(room);
         let mut surplus = over(&lines);
@@ -129,6 +133,27 @@ impl Row {
         !matches!(self.state, State::Waiting | State::Running(_))
     }
 
+    /// Takes output into the tail. A line that ends with a carriage return alone, as of a progress bar, gives way to the
+    /// next one.
+    fn take(&mut self, text: &[u8]) {
+        self.partial.extend_from_slice(text);
+        while let Some(end) = self.partial.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            let shown = printable(&line);
+            if !shown.is_empty() {
+                if std::mem::take(&mut self.overwritten) {
+                    self.tail.pop_back();
+                }
+                self.tail.push_back(shown);
+            }
+            // The line feed of a pair only confirms it.
+            self.overwritten = line.ends_with(b"\r");
+            if self.tail.len() > TAIL {
+                self.tail.pop_front();
+            }
+        }
+    }
+
     /// The step and what is shown below it. In the last frame nothing runs any more: what did was stopped.
     fn lines(&self, last: bool) -> Vec<Line> {
         let seconds = |time: Duration| format!("{:.1}s", time.as_secs_f64());
@@ -139,6 +164,7 @@ impl Row {
             State::Cached => ("CACHED ", String::new(), "34"),
             State::Done(time) => ("", seconds(*time), "34"),
             State::Failed(time) => ("ERROR ", seconds(*time), "31"),
+            State::Stopped(time) => ("CANCELED ", seconds(*time), "33"),
         };
         let ended = self.has_ended();
         let mut lines = vec![Line { ended, colour, text: format!(" => {label}{}", self.name), time }];
@@ -189,6 +215,7 @@ impl Style for Terminal {
                 state: State::Waiting,
                 reason: None,
                 tail: VecDeque::new(),
+                overwritten: false,
                 partial: Vec::new(),
             })
             .collect();
@@ -211,17 +238,7 @@ impl Style for Terminal {
 
     fn output(&mut self, step: &StepInfo, _: Stream, text: &[u8]) {
         if let Some(row) = self.row(step) {
-            row.partial.extend_from_slice(text);
-            while let Some(end) = row.partial.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-                let line: Vec<u8> = row.partial.drain(..=end).collect();
-                let line = printable(&line);
-                if !line.is_empty() {
-                    row.tail.push_back(line);
-                }
-                if row.tail.len() > TAIL {
-                    row.tail.pop_front();
-                }
-            }
+            row.take(text);
         }
         self.draw(false);
     }
@@ -232,6 +249,10 @@ impl Style for Terminal {
 
     fn failed(&mut self, step: &StepInfo, time: Duration) {
         self.set(step, State::Failed(time));
+    }
+
+    fn stopped(&mut self, step: &StepInfo, time: Duration) {
+        self.set(step, State::Stopped(time));
     }
 
     fn warning(&mut self, message: &str, line: Option<usize>) {
@@ -279,6 +300,7 @@ mod tests {
             state,
             reason: None,
             tail: VecDeque::new(),
+            overwritten: false,
             partial: Vec::new(),
         };
         terminal.rows = rows.into_iter().enumerate().map(row).collect();
@@ -320,6 +342,15 @@ mod tests {
         assert!(frame[0].ends_with("(1/2)") && frame[2].starts_with(" => CANCELED [2/2] RUN b"), "{frame:?}");
         let frame = terminal(vec![("[1/1] RUN a", second())]).frame(79, usize::MAX, true);
         assert!(frame[0].ends_with("(1/1) FINISHED"), "{frame:?}");
+    }
+
+    #[test]
+    fn progress_bars_stay_on_one_line() {
+        let mut terminal = terminal(vec![("x", State::Waiting)]);
+        let row = &mut terminal.rows[0];
+        row.take(b"one\n10 %\r20 %\r30");
+        row.take(b" %\r\ndone\r\nlast\n");
+        assert_eq!(row.tail, ["one", "30 %", "done", "last"]);
     }
 
     #[test]
