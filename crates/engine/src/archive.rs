@@ -5,6 +5,7 @@
 
 mod form;
 mod import;
+mod layout;
 mod load;
 mod members;
 mod save;

@@ -92,9 +92,13 @@ impl EngineWorker<'_> {
             }
         }
         for secret in &op.secret_env {
-            let given = self.request().secrets.iter().any(|given| given.id == secret.id);
-            if secret.required && !given {
-                return Err(ExecError::Required(format!("secret {}: not found", secret.id)));
+            match self.request().secrets.iter().find(|given| given.id == secret.id) {
+                // One that was given and cannot be read is not the same as none.
+                Some(given) => drop(given.read().map_err(failed)?),
+                None if secret.required => {
+                    return Err(ExecError::Required(format!("secret {}: not found", secret.id)));
+                }
+                None => {}
             }
         }
         check_no_duplicate_root(&op.mounts)?;

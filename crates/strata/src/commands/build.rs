@@ -76,7 +76,7 @@ pub(crate) struct Build {
     /// Give RUN --mount=type=ssh and git an agent: default, or ID=SOCKET or ID=KEY[,KEY]
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
-    /// A further context: NAME=DIRECTORY, NAME=docker-image://IMAGE, NAME=URL of a file or git repository
+    /// A further context: NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG], or the URL of a file or git repository
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
     /// Let RUN steps ask for more than the sandbox: network.host or security.insecure

@@ -39,6 +39,34 @@ fn contexts_and_dockerfiles_at_urls() {
 }
 
 #[test]
+fn an_image_of_a_layout_is_a_context() {
+    let world = World::with_base();
+    for (directory, label) in [("one", "x=1"), ("two", "x=2")] {
+        world.file("labelled/Dockerfile", format!("FROM base:1\nLABEL {label}\n").as_bytes());
+        let output = format!("type=oci,dest={directory},tar=false,name=base:{directory}");
+        world.ok(&["build", "-q", "-o", &output, "labelled"]);
+    }
+    world.file("named/Dockerfile", b"FROM from-layout\nCOPY --from=from-layout /data/seed /seed\n");
+    let build = |value: &str| {
+        let context = format!("from-layout=oci-layout://{value}");
+        world.output(&["build", "-q", "-t", "named", "--build-context", &context, "named"])
+    };
+    let label = || world.ok(&["inspect", "-f", "{{.Config.Labels.x}}", "named"]);
+    for (value, wanted) in [("one", "1\n"), ("two:two", "2\n")] {
+        let output = build(value);
+        assert!(output.status.success(), "{value}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(label(), wanted, "{value}");
+    }
+    let index = fs_err::read_to_string(world.path("one/index.json")).expect("a layout");
+    let at = index.find("sha256:").expect("a digest");
+    assert!(build(&format!("one@{}", &index[at..at + 71])).status.success());
+    assert_eq!(label(), "1\n");
+    let missing = String::from_utf8_lossy(&build("one:three").stderr).into_owned();
+    assert!(missing.contains("one: the layout holds no image three; it holds: "), "{missing}");
+    assert_eq!(build("nosuch").status.code(), Some(1));
+}
+
+#[test]
 fn what_cannot_be_fetched_is_told() {
     let (world, server) = (World::new(), server());
     let missing = server.url("/missing");

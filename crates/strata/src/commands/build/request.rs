@@ -15,7 +15,7 @@ use strata_engine::build::{
     BuildOptions, BuildRequest, ContextSource, Entitlement, NamedContext, Network, NoCache, Remote,
     RemoteContext, Secret, Surroundings, TarContext, is_archive, is_remote,
 };
-use strata_oci::{Platform, Reference};
+use strata_oci::{Digest, Platform, Reference};
 
 /// The Dockerfile, and how messages call it.
 pub(super) struct Dockerfile {
@@ -320,6 +320,11 @@ impl Build {
                 .ok_or_else(|| bad(format!("invalid context value: {text}, expected key=value")))?;
             if let Some(image) = value.strip_prefix("docker-image://") {
                 named.insert(name.to_owned(), NamedContext::Image(reference(image)?));
+            } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+                let (directory, tag, digest) = layout_parts(layout)?;
+                let engine = elsewhere.global.engine()?;
+                let id = engine.load_layout(Path::new(directory), tag, digest.as_ref()).map_err(unfetched)?;
+                named.insert(name.to_owned(), NamedContext::Image(reference(&id.short())?));
             } else {
                 let files = if is_remote(value) {
                     let engine = elsewhere.global.engine()?;
@@ -327,8 +332,8 @@ impl Build {
                     ContextSource::Tar(files)
                 } else if let Some((scheme, _)) = value.split_once("://") {
                     return Err(bad(format!(
-                        "build context {name}: unsupported scheme {scheme}: use a directory, docker-image://, http(s):// \
-                         or a git repository"
+                        "build context {name}: unsupported scheme {scheme}: use a directory, docker-image://, \
+                         oci-layout://, http(s):// or a git repository"
                     )));
                 } else {
                     ContextSource::Directory(PathBuf::from(value))
@@ -338,6 +343,22 @@ impl Build {
             }
         }
         Ok((named, directories))
+    }
+}
+
+/// `DIRECTORY[:TAG][@DIGEST]`
+fn layout_parts(text: &str) -> Result<(&str, Option<&str>, Option<Digest>), Failure> {
+    let (text, digest) = match text.rsplit_once('@') {
+        Some((text, digest)) => {
+            let digest =
+                digest.parse().map_err(|error| bad(format!("oci-layout://{text}@{digest}: {error}")))?;
+            (text, Some(digest))
+        }
+        None => (text, None),
+    };
+    match text.rsplit_once(':') {
+        Some((directory, tag)) if !tag.contains('/') => Ok((directory, Some(tag), digest)),
+        _ => Ok((text, None, digest)),
     }
 }
 
