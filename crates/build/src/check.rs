@@ -4,6 +4,7 @@ use crate::stages::{StageBase, StageGraph};
 use crate::{BuildError, BuildErrorKind, BuildOptions};
 use strata_dockerfile::lint::{CheckOptions, LintInput, RULES, lint_with, violation};
 use strata_dockerfile::{Dockerfile, Span, Stage, Warning};
+use strata_oci::Platform;
 
 /// Build argument that stands in for the `# check=` directive.
 const ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
@@ -25,9 +26,18 @@ pub(crate) fn check<L>(
             StageBase::Scratch | StageBase::Stage(_) => None,
         }
     };
+    let base_platform = |stage: &Stage| {
+        let index = dockerfile.stages.iter().position(|known| known.span == stage.span)?;
+        let StageBase::Image(key) = &graph.nodes.get(&index)?.base else { return None };
+        let actual = &graph.images[key].config.value().platform;
+        let expected: Platform = key.1.parse().ok()?;
+        let fits = actual.os.is_empty() || expected.suits(actual).is_some();
+        (!fits).then(|| (actual.to_string(), expected.to_string()))
+    };
     let input = LintInput {
         ignore: options.ignore.as_ref(),
         base_env: Some(&base_env),
+        base_platform: Some(&base_platform),
         unfiltered: None,
         options: Some(&choice),
     };

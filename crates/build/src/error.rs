@@ -103,11 +103,6 @@ pub enum BuildErrorKind {
     /// A RUN asks for what the user has not allowed.
     #[error("{0} is not allowed: give the build `--allow {0}` if you trust this Dockerfile")]
     NotAllowed(Entitlement),
-    /// `COPY --from=$name`
-    #[error(
-        "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround"
-    )]
-    VariableInFrom,
     /// The build was told to stop.
     #[error("build canceled")]
     Cancelled,

@@ -90,7 +90,6 @@ impl<'a> Names<'a> {
                     current: self.stage_name(current),
                 }),
             },
-            None if name.contains('$') => Err(BuildErrorKind::VariableInFrom),
             None => image(name),
         }
     }

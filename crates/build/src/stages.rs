@@ -17,6 +17,8 @@ pub(crate) type Bases<L> = BTreeMap<ImageKey, Base<L>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) base: StageBase,
+    /// The context whose files are the root file system, on a base of scratch.
+    pub(crate) directory: Option<String>,
     /// ONBUILD of the base, in order, with what to blame.
     pub(crate) triggers: Vec<(Instruction, Site)>,
 }
@@ -65,8 +67,8 @@ pub(crate) fn discover<W: Worker>(
             }
         }
         search.resolve(&mut graph.images)?;
-        for (stage, base) in bases {
-            let node = search.node(stage, base, &graph.images)?;
+        for (stage, (base, directory)) in bases {
+            let node = search.node(stage, base, directory, &graph.images)?;
             pending.extend(search.needs(stage, &node)?);
             graph.nodes.insert(stage, node);
         }
@@ -89,7 +91,8 @@ impl<W: Worker> Search<'_, W> {
         &self.dockerfile.stages[index]
     }
 
-    fn base(&mut self, index: usize) -> Result<StageBase, BuildError> {
+    /// What a stage stands on, and the context that is its root if it is one.
+    fn base(&mut self, index: usize) -> Result<(StageBase, Option<String>), BuildError> {
         let stage = self.stage(index);
         let site = Site::from(stage.span);
         let escape = self.dockerfile.directives.escape;
@@ -100,14 +103,10 @@ impl<W: Worker> Search<'_, W> {
         let platform = self.platform(stage, escape, site)?;
         let meaning = self.names.base(&name, index).map_err(|kind| site.word(stage.base.span, kind))?;
         Ok(match meaning {
-            Meaning::Scratch => StageBase::Scratch,
-            Meaning::Stage(base) => StageBase::Stage(base),
-            Meaning::Named(name) => {
-                return Err(site.says(format!(
-                    "build context {name:?} is a directory and cannot be a base image; COPY --from={name} copies from it"
-                )));
-            }
-            Meaning::Image(reference) => StageBase::Image(self.want(reference, platform, site)),
+            Meaning::Scratch => (StageBase::Scratch, None),
+            Meaning::Stage(base) => (StageBase::Stage(base), None),
+            Meaning::Named(name) => (StageBase::Scratch, Some(name)),
+            Meaning::Image(reference) => (StageBase::Image(self.want(reference, platform, site)), None),
         })
     }
 
@@ -157,7 +156,13 @@ impl<W: Worker> Search<'_, W> {
         Ok(())
     }
 
-    fn node(&self, index: usize, base: StageBase, images: &Bases<W::Layer>) -> Result<Node, BuildError> {
+    fn node(
+        &self,
+        index: usize,
+        base: StageBase,
+        directory: Option<String>,
+        images: &Bases<W::Layer>,
+    ) -> Result<Node, BuildError> {
         let from = self.stage(index).span;
         let triggers = match &base {
             StageBase::Scratch => Vec::new(),
@@ -167,7 +172,7 @@ impl<W: Worker> Search<'_, W> {
                 texts.iter().map(|text| parse_trigger(text, from)).collect::<Result<_, _>>()?
             }
         };
-        Ok(Node { base, triggers })
+        Ok(Node { base, directory, triggers })
     }
 
     /// Stages that this one needs; images go to `wanted`.

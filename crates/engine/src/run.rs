@@ -14,7 +14,7 @@ pub(crate) use start::terminal_size;
 
 use crate::{Engine, EngineError};
 use std::path::PathBuf;
-use strata_oci::{DiffId, ImageId, Reference, RuntimeConfig};
+use strata_oci::{DiffId, ImageId, Platform, Reference, RuntimeConfig};
 use strata_store::{ContainerRecord, NewContainer, StoreError};
 
 /// What is asked of `run`.
@@ -22,6 +22,8 @@ use strata_store::{ContainerRecord, NewContainer, StoreError};
 pub struct RunRequest {
     /// Image name or ID.
     pub image: String,
+    /// `--platform`: what the image must be made for.
+    pub platform: Option<Platform>,
     /// Command, replacing the image's CMD; empty keeps it.
     pub command: Vec<String>,
     /// `--entrypoint`: `Some("")` clears the image's.
@@ -189,6 +191,7 @@ impl Engine {
     ) -> Result<ContainerRecord, EngineError> {
         let id = self.local_image(&request.image)?;
         let config = self.store().images().config(&id)?;
+        unfit(&config.value().platform, request)?.iter().for_each(|warning| notify(warning));
         let layers = config.value().rootfs.diff_ids.clone();
         let from = MadeFrom { image: Some(id), config: &config.value().config, layers };
         self.create_from(request, &from, notify)
@@ -216,5 +219,21 @@ impl Engine {
         let container = self.store().containers().create(new)?;
         plan.warnings.iter().for_each(|warning| notify(warning));
         Ok(container)
+    }
+}
+
+/// The image is made for another platform than was asked for: an error; than this machine: a warning, as its program
+/// may be a script, or the kernel may know an emulator.
+fn unfit(image: &Platform, request: &RunRequest) -> Result<Option<String>, EngineError> {
+    let host = Platform::host();
+    match &request.platform {
+        Some(wanted) if wanted.suits(image).is_none() => Err(EngineError::Invalid(format!(
+            "image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {image}",
+            request.image
+        ))),
+        None if !image.os.is_empty() && host.suits(image).is_none() => Ok(Some(format!(
+            "The requested image's platform ({image}) does not match the detected host platform ({host}) and no specific platform was requested"
+        ))),
+        _ => Ok(None),
     }
 }

@@ -1,9 +1,9 @@
 //! COPY and ADD (`spec/build.md` section 2). What copying means is the worker's; here words become values.
-use super::{InputRef, Lowering, Op, Step, says};
+use super::{EXPORTER, InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, GitSource, StepId, path};
 use strata_dockerfile::{Add, Copy, CopySource as Written, Word, chmod, expand_heredoc};
-use strata_oci::Digest;
+use strata_oci::{Digest, History};
 
 /// The parts that COPY and ADD have in common.
 struct Common<'a> {
@@ -67,6 +67,35 @@ impl Lowering<'_, '_> {
         let input = self.input(None, false, site)?;
         self.file_step(id, site, &common, op, input);
         Ok(())
+    }
+
+    /// `FROM NAME` of a context that is a directory: its files are the first layer. BuildKit gives it no row of its own,
+    /// and its exporter then adds one.
+    pub(super) fn root_directory(&mut self, name: &str) {
+        let stage = self.stage();
+        let site = Site::from(stage.span);
+        let id = self.inform(&stage.original, &format!("FROM {name}"), true, site);
+        self.draft.rows.push(History { comment: EXPORTER.to_owned(), ..History::default() });
+        let op = CopyOp {
+            sources: vec![CopySource::Path(".".to_owned())],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: false,
+            epoch: self.shared.epoch,
+        };
+        self.step(Step {
+            id,
+            site,
+            instruction: "FROM",
+            sources: Vec::new(),
+            op: Op::File(FileOp::Copy(op)),
+            inputs: vec![InputRef::Named(name.to_owned())],
+            ignore_cache: false,
+        });
     }
 
     fn file_step(&mut self, id: StepId, site: Site, common: &Common<'_>, op: CopyOp, input: InputRef) {

@@ -24,6 +24,8 @@ pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 const COMMENT: &str = "buildkit.dockerfile.v0";
 /// Arguments that are for the builder alone: declared or not, RUN and expansion never see them.
 const SBOM_ARGUMENTS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+/// Comment of rows that stand for layers without an instruction (`spec/build.md` 5.2).
+pub(crate) const EXPORTER: &str = "buildkit.exporter.image.v0";
 
 /// All reachable stages, lowered.
 #[derive(Debug)]
@@ -248,7 +250,8 @@ impl<'a, 'p> Lowering<'a, 'p> {
         let own = self.stage().instructions.iter().chain(node.triggers.iter().map(|(trigger, _)| trigger));
         let steps = own.filter(|instruction| makes_step(&instruction.command)).count();
         let pulls = matches!(node.base, StageBase::Image(_));
-        self.total = self.draft.counted + usize::from(pulls) + steps;
+        let files = usize::from(node.directory.is_some());
+        self.total = self.draft.counted + usize::from(pulls) + files + steps;
         let stage = self.stage();
         let shown = match &node.base {
             StageBase::Image((reference, _)) => format!("FROM {reference}"),
@@ -258,6 +261,9 @@ impl<'a, 'p> Lowering<'a, 'p> {
     }
 
     fn run(mut self, node: &Node) -> Result<LoweredStage, BuildError> {
+        if let Some(name) = &node.directory {
+            self.root_directory(name);
+        }
         for (trigger, site) in &node.triggers {
             self.instruction(trigger, *site, "ONBUILD ")?;
         }

@@ -1,11 +1,9 @@
 //! The image config, when every layer has its DiffId (`spec/build.md` 4.3, 5).
 use super::{Solved, Solver};
+use crate::lower::EXPORTER;
 use crate::{BuildError, BuildErrorKind, Built, CacheIndex, Layer, Worker};
 use jiff::Timestamp;
 use strata_oci::{History, ImageConfig, Raw, RootFs};
-
-/// Comment of rows that stand for layers without an instruction (`spec/build.md` 5.2).
-const EXPORTER: &str = "buildkit.exporter.image.v0";
 
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     pub(super) fn assemble(&self, solved: &Solved<W::Layer>) -> Result<Built<W::Layer>, BuildError> {

@@ -98,6 +98,11 @@ pub static RULES: &[Rule] = &[
         forms::legacy_key_value_format,
     ),
     rule(
+        "InvalidBaseImagePlatform",
+        "Base image platform does not match expected target platform",
+        naming::invalid_base_image_platform,
+    ),
+    rule(
         "RedundantTargetPlatform",
         "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
         variables::redundant_target_platform,
@@ -174,6 +179,10 @@ pub static RULES: &[Rule] = &[
 /// The variables of the image that a stage begins with, as `NAME=value`; `None` if they are not known.
 pub type BaseEnv<'a> = dyn Fn(&Stage) -> Option<Vec<String>> + 'a;
 
+/// The platform of the image that a stage begins with, and the one that was expected; `None` if they agree or are not
+/// known.
+pub type BasePlatform<'a> = dyn Fn(&Stage) -> Option<(String, String)> + 'a;
+
 /// What the rules may know besides the file.
 #[derive(Clone, Copy, Default)]
 pub struct LintInput<'a> {
@@ -182,6 +191,8 @@ pub struct LintInput<'a> {
     /// `NAME=value` of the image a stage begins with, as its config has them. Without them `UndefinedVar` keeps to
     /// stages from `scratch` and to names that look misspelt.
     pub base_env: Option<&'a BaseEnv<'a>>,
+    /// What a base image is made for, where that is not what the build is for.
+    pub base_platform: Option<&'a BasePlatform<'a>>,
     /// Set when the context is a directory without `.dockerignore`: what of it usually has no place in an image
     /// (`.git`, `node_modules`), for `MissingDockerignore`.
     pub unfiltered: Option<&'a [String]>,

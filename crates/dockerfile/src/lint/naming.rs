@@ -90,3 +90,18 @@ pub(super) fn reserved_stage_name(finder: &Finder<'_>, found: &mut Found<'_>) {
         }
     }
 }
+
+pub(super) fn invalid_base_image_platform(finder: &Finder<'_>, found: &mut Found<'_>) {
+    let Some(known) = finder.input.base_platform else { return };
+    for (_, stage) in finder.stages() {
+        if let Some((actual, expected)) = known(stage) {
+            let message = format!(
+                "Base image {} was pulled with platform {}, expected {} for current build",
+                stage.base.text,
+                go_quote(&actual),
+                go_quote(&expected)
+            );
+            found.stage(stage, message);
+        }
+    }
+}

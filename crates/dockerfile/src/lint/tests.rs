@@ -172,6 +172,19 @@ fn a_base_may_define_what_the_file_does_not() {
 }
 
 #[test]
+fn a_base_for_another_platform() {
+    let text = "FROM arm:1\nFROM fits\n";
+    let platforms = |stage: &Stage| {
+        (stage.base.text == "arm:1").then(|| ("linux/arm64".to_owned(), "linux/amd64".to_owned()))
+    };
+    let input = LintInput { base_platform: Some(&platforms), ..LintInput::default() };
+    assert_eq!(
+        found_with(text, input)[0],
+        "InvalidBaseImagePlatform 1: Base image arm:1 was pulled with platform \"linux/arm64\", expected \"linux/amd64\" for current build"
+    );
+}
+
+#[test]
 fn what_the_context_leaves_out() {
     let text = "FROM a:1 AS b\nCOPY log/x /a\nADD ./log /b\nCOPY --from=b log /c\nCOPY src /d\nCOPY . /e\n";
     let check = |rules: &str| {

@@ -5,7 +5,7 @@ use crate::{Engine, EngineError};
 use std::path::Path;
 use strata_dockerfile::lint::{self, CheckError, CheckOptions, LintInput};
 use strata_dockerfile::{Dockerfile, Span, Stage};
-use strata_oci::Reference;
+use strata_oci::{ImageConfig, Reference};
 
 /// Build argument that takes the place of the `# check=` directive.
 const OPTIONS: &str = "BUILDKIT_DOCKERFILE_CHECK";
@@ -59,10 +59,18 @@ impl Engine {
             }
             _ => (None, None),
         };
-        let base_env = |stage: &Stage| self.base_env(stage);
+        let base_env = |stage: &Stage| Some(self.base(stage)?.config.env);
+        let expected = &request.options.platform;
+        // Which one another FROM --platform means, only a build finds out.
+        let base_platform = |stage: &Stage| {
+            let actual = self.base(stage).filter(|_| stage.platform.is_none())?.platform;
+            let fits = actual.os.is_empty() || expected.suits(&actual).is_some();
+            (!fits).then(|| (actual.to_string(), expected.to_string()))
+        };
         let input = LintInput {
             ignore: ignore.as_ref(),
             base_env: Some(&base_env),
+            base_platform: Some(&base_platform),
             unfiltered: unfiltered.as_deref(),
             options: Some(&options),
         };
@@ -87,11 +95,12 @@ impl Engine {
         Ok(CheckReport { findings, violation })
     }
 
-    fn base_env(&self, stage: &Stage) -> Option<Vec<String>> {
+    /// The config of the image that a stage names, if it is in the store.
+    fn base(&self, stage: &Stage) -> Option<ImageConfig> {
         let reference: Reference = stage.base.text.parse().ok()?;
         let images = self.store().images();
         let id = images.lookup(&reference).ok()??;
-        Some(images.config(&id).ok()?.value().config.env.clone())
+        Some(images.config(&id).ok()?.value().clone())
     }
 }
 

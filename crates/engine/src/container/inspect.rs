@@ -1,7 +1,10 @@
-//! `inspect` of a container.
+//! `inspect` of a container: Docker's document, key by key.
+mod host_config;
+mod network;
+
 use super::list::status;
 use crate::image::ContainerConfig;
-use crate::run::stored::{Stored, StoredEndpoint};
+use crate::run::stored::Stored;
 use crate::{Engine, EngineError};
 use serde_json::{Map, Value, json};
 use strata_store::{ContainerRecord, ContainerState};
@@ -37,7 +40,12 @@ impl Engine {
             "RestartCount": 0,
             "Driver": "overlay2",
             "Platform": "linux",
-            "HostConfig": host_config(&stored),
+            "MountLabel": "",
+            "ProcessLabel": "",
+            // Neither AppArmor nor SELinux is used.
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "HostConfig": host_config::host_config(&stored),
             "GraphDriver": {
                 "Data": {
                     "LowerDir": lower.join(":"),
@@ -49,7 +57,7 @@ impl Engine {
             },
             "Mounts": stored.mounts,
             "Config": config(&container, &stored),
-            "NetworkSettings": network_settings(&stored, container.state.is_alive()),
+            "NetworkSettings": network::settings(&container, &stored),
         }))
     }
 }
@@ -84,35 +92,6 @@ fn state(container: &ContainerRecord) -> Value {
     })
 }
 
-fn host_config(stored: &Stored) -> Value {
-    let spec = &stored.spec;
-    let binds: Vec<String> = stored
-        .mounts
-        .iter()
-        .filter(|mount| mount.kind != "tmpfs")
-        .map(|mount| {
-            let source = if mount.name.is_empty() { &mount.source } else { &mount.name };
-            let mode = if mount.mode.is_empty() { String::new() } else { format!(":{}", mount.mode) };
-            format!("{source}:{}{mode}", mount.destination)
-        })
-        .collect();
-    json!({
-        "Binds": binds,
-        "NetworkMode": stored.network,
-        "PortBindings": port_bindings(stored.endpoint.as_ref()),
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
-        "AutoRemove": stored.remove,
-        "Privileged": spec.privileged,
-        "ReadonlyRootfs": spec.read_only,
-        "ShmSize": spec.shm_size,
-        "Memory": spec.limits.memory.unwrap_or(0),
-        "PidsLimit": spec.limits.pids,
-        "NanoCpus": (spec.limits.cpus.unwrap_or(0.0) * 1e9) as u64,
-        "Init": spec.init,
-        "Runtime": "strata",
-    })
-}
-
 fn config(container: &ContainerRecord, stored: &Stored) -> Value {
     let spec = &stored.spec;
     let ports: Map<String, Value> = stored.exposed.iter().map(|port| (port.clone(), json!({}))).collect();
@@ -137,45 +116,4 @@ fn config(container: &ContainerRecord, stored: &Stored) -> Value {
         ..Default::default()
     };
     serde_json::to_value(config).unwrap_or_default()
-}
-
-fn port_bindings(endpoint: Option<&StoredEndpoint>) -> Map<String, Value> {
-    let mut ports: Map<String, Value> = Map::new();
-    for binding in endpoint.iter().flat_map(|endpoint| &endpoint.bindings) {
-        let key = format!("{}/{}", binding.container_port, binding.protocol);
-        let entry = ports.entry(key).or_insert_with(|| json!([]));
-        if let Some(list) = entry.as_array_mut() {
-            list.push(
-                json!({ "HostIp": binding.host_ip.to_string(), "HostPort": binding.host_port.to_string() }),
-            );
-        }
-    }
-    ports
-}
-
-fn network_settings(stored: &Stored, alive: bool) -> Value {
-    let endpoint = stored.endpoint.as_ref().filter(|_| alive);
-    let text = |value: fn(&StoredEndpoint) -> &String| endpoint.map(value).cloned().unwrap_or_default();
-    let mut ports = port_bindings(endpoint);
-    for port in &stored.exposed {
-        ports.entry(port.clone()).or_insert(Value::Null);
-    }
-    let (address, gateway, mac) = (text(|e| &e.address), text(|e| &e.gateway), text(|e| &e.mac));
-    let prefix = endpoint.map_or(0, |endpoint| endpoint.prefix);
-    let network = json!({
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "MacAddress": mac,
-    });
-    let networks: Map<String, Value> = [(stored.network.clone(), network)].into_iter().collect();
-    json!({
-        "Bridge": text(|e| &e.bridge),
-        "Ports": ports,
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "MacAddress": mac,
-        "Networks": networks,
-    })
 }

@@ -1,5 +1,5 @@
 //! Image config and flags merged: a pure function.
-use super::stored::Stored;
+use super::stored::{Asked, Stored};
 use super::{NetworkMode, RunRequest};
 use crate::EngineError;
 use std::path::PathBuf;
@@ -69,6 +69,14 @@ pub(super) fn plan(image: &RuntimeConfig, request: &RunRequest) -> Result<Plan, 
         exposed: image.exposed_ports.keys().cloned().collect(),
         add_hosts: request.add_hosts.clone(),
         dns: request.dns.clone(),
+        asked: Asked {
+            cap_add: request.cap_add.clone(),
+            cap_drop: request.cap_drop.clone(),
+            security_opt: request.security_opt.clone(),
+            tmpfs: request.tmpfs.iter().cloned().collect(),
+            publish_all: request.publish_all,
+            cidfile: request.cidfile.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+        },
         entrypoint,
         command,
         stop_signal,

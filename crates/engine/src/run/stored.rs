@@ -26,6 +26,9 @@ pub(crate) struct Stored {
     pub(crate) add_hosts: Vec<(String, String)>,
     /// `--dns`.
     pub(crate) dns: Vec<String>,
+    /// Flags that only `inspect` asks for as they were given.
+    #[serde(default)]
+    pub(crate) asked: Asked,
     /// For `inspect`.
     pub(crate) mounts: Vec<ShownMount>,
     /// Entry point, as `inspect` shows it.
@@ -42,6 +45,24 @@ pub(crate) struct Stored {
     pub(crate) interactive: bool,
     /// Where it is on the bridge, once it runs.
     pub(crate) endpoint: Option<StoredEndpoint>,
+}
+
+/// What was asked for, besides what came of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    /// `--cap-add`.
+    pub(crate) cap_add: Vec<String>,
+    /// `--cap-drop`.
+    pub(crate) cap_drop: Vec<String>,
+    /// `--security-opt`.
+    pub(crate) security_opt: Vec<String>,
+    /// `--tmpfs`: path and options.
+    pub(crate) tmpfs: std::collections::BTreeMap<String, String>,
+    /// `-P`.
+    pub(crate) publish_all: bool,
+    /// `--cidfile`.
+    pub(crate) cidfile: String,
 }
 
 /// A place on the bridge.

@@ -49,6 +49,15 @@ fn every_writer_reports_a_full_disk_and_cleans_up() {
     };
     let tar = Tar::default().file("big", &big).end();
     full("import", text(&world.import(tar.clone(), "big").unwrap_err()));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &tar).unwrap();
+    let bomb = gzip.finish().unwrap();
+    assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+    full("import of a bomb", text(&world.import(bomb.clone(), "bomb").unwrap_err()));
+    let inside = Tar::default().file("l.tar", &bomb).end();
+    full("load of a bomb", text(&world.engine().load(Box::new(Cursor::new(inside))).unwrap_err()));
+    let add = world.context("FROM busybox\nADD bomb.tar.gz /\n", &[("bomb.tar.gz", &bomb)]);
+    full("ADD of a bomb", text(&world.build(&add).unwrap_err()));
     let archive = Tar::default().file("l.tar", &tar).end();
     full("load", text(&world.engine().load(Box::new(Cursor::new(archive))).unwrap_err()));
     let outside = tempfile::tempdir_in("/var/tmp").unwrap();

@@ -4,6 +4,7 @@
 
 mod agents;
 mod archives;
+mod bombs;
 mod cache;
 mod clones;
 mod concurrent;

@@ -195,6 +195,19 @@ impl Tar {
         self
     }
 
+    pub(crate) fn device(mut self, kind: tar::EntryType, name: &str, (major, minor): (u32, u32)) -> Self {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_mode(0o666);
+        header.set_size(0);
+        header.set_device_major(major).unwrap();
+        header.set_device_minor(minor).unwrap();
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self
+    }
+
     pub(crate) fn file(self, name: &str, data: &[u8]) -> Self {
         self.raw(tar::EntryType::Regular, name, "", data)
     }

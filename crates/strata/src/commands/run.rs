@@ -229,6 +229,7 @@ impl Run {
             cpus: self.cpus,
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
+            platform: self.platform.as_deref().and_then(|text| text.parse().ok()),
             cidfile: self.cidfile,
         })
     }

@@ -111,3 +111,43 @@ fn progress_for_machines_and_other_names() {
         assert_eq!(world.ok(&[name, &["-q", "ctx"]].concat()), id, "{name:?}");
     }
 }
+
+/// `FROM NAME` of a directory: its files are the root.
+#[test]
+fn a_directory_as_base() {
+    let world = World::with_base();
+    world.file("root/etc/os-release", b"NAME=mine\n");
+    world.file("ctx/a", b"a\n");
+    let dockerfile = "FROM files AS one\nCOPY a /a\nFROM one\nENV A=1\n";
+    let build = "build --progress plain --build-context files=root -t based ctx";
+    let first = attempt(&world, dockerfile, build);
+    let text = world.transcript(&[
+        build,
+        "history --no-trunc --format '{{.CreatedBy}} {{.Size}} {{.Comment}}' based",
+        "image inspect -f '{{len .RootFS.Layers}} {{.Config.Env}}' based",
+        "build -q --build-context files=root -o out ctx",
+        "build -q --build-context files=missing ctx",
+    ]);
+    insta::assert_snapshot!(first + &text);
+    assert_eq!(fs_err::read(world.path("out/etc/os-release")).expect("of the directory"), b"NAME=mine\n");
+    world.file("root/etc/os-release", b"NAME=yours\n");
+    world.ok(&["build", "-q", "--build-context", "files=root", "-o", "out", "ctx"]);
+    assert_eq!(fs_err::read(world.path("out/etc/os-release")).expect("of the directory"), b"NAME=yours\n");
+}
+
+/// Docker's words about an image that is not made for this machine.
+#[test]
+fn another_platform() {
+    let world = World::with_base();
+    let other = if cfg!(target_arch = "x86_64") { "s390x" } else { "amd64" };
+    let platform = format!("linux/{other}");
+    let name = "127.0.0.1:9/other:1";
+    world.ok(&["import", "--platform", &platform, "-c", "CMD [\"/x\"]", "base.tar", name]);
+    world.file("ctx/Dockerfile", b"FROM 127.0.0.1:9/other:1\nLABEL a=b\n");
+    let fits = format!("build --platform {platform} --check ctx");
+    let mut text = world.transcript(&["build --check ctx", &fits]);
+    if rustix::process::geteuid().is_root() {
+        text += &world.transcript(&["run --rm --network none 127.0.0.1:9/other:1"]);
+    }
+    insta::assert_snapshot!(text.replace(other, "<other>"));
+}

@@ -261,3 +261,29 @@ fn what_takes_how_much() {
     world.ok(&["volume", "create", "spare"]);
     insta::assert_snapshot!(world.transcript(&["system df", "system df -v"]));
 }
+
+/// The whole document of `inspect`, and what it says of a container that runs.
+#[test]
+fn the_document_of_a_container() {
+    let Some(world) = World::with_shell("the_document_of_a_container") else { return };
+    let flags = "run --name doc --network none --hostname h -e A=1 -u bob -w /data --label a=b --entrypoint sh \
+                 --cap-add NET_ADMIN --cap-drop CHOWN --security-opt no-new-privileges --add-host peer:10.0.0.1 \
+                 --dns 9.9.9.9 --group-add 9 --tmpfs /t:size=1m --read-only -m 64m --cpus 0.5 --pids-limit 50 \
+                 --ulimit nofile=100:200 --stop-signal USR1 -v named:/v:ro box:1 -c 'exit 3'";
+    let words = crate::world::words(flags);
+    let words = crate::world::refs(&words);
+    assert_eq!(world.output(&words).status.code(), Some(3));
+    insta::assert_snapshot!(world.transcript(&["inspect doc"]));
+
+    world.ok(&["run", "-d", "--name", "up", "-P", "--cidfile", "cid", "box:1", "sleep", "60"]);
+    let shown = world.ok(&[
+        "inspect",
+        "-f",
+        "{{len .NetworkSettings.SandboxID}} {{len .NetworkSettings.EndpointID}} {{.NetworkSettings.IPPrefixLen}} \
+         {{len .NetworkSettings.Networks.bridge.NetworkID}} {{.HostConfig.PublishAllPorts}} {{.HostConfig.IpcMode}} \
+         {{.HostConfig.LogConfig.Type}} {{json .ExecIDs}} {{.HostConfig.RestartPolicy.Name}}",
+        "up",
+    ]);
+    assert_eq!(shown, "64 64 16 64 true private json-file null no\n");
+    world.ok(&["rm", "-f", "up"]);
+}

@@ -16,7 +16,7 @@ const WHEN_NEEDED: &[&str] = &[
     "ARG NOPE\nFROM $NOPE\n",
     "FROM base:1:2\n",
     "FROM Base\n",
-    "FROM bse:1\n",
+    "FROM 127.0.0.1:9/bse:1\n",
     "FROM nosuch@sha256:1234\n",
     "FROM --platform=one/two/three/four base:1\n",
     "ARG P\nFROM --platform=$P base:1\n",
@@ -39,7 +39,6 @@ const WHEN_NEEDED: &[&str] = &[
     "FROM base:1\nEXPOSE 70000\n",
     "FROM base:1\nEXPOSE 90-80\n",
     "FROM base:1\nSTOPSIGNAL SIGNONE\n",
-    "FROM base:1\nSTOPSIGNAL 99\n",
     "FROM base:1\nVOLUME $nothing\n",
     "FROM base:1\nRUN --mount=type=tmp,target=/x true\n",
     "FROM base:1\nRUN --mount=typ=cache,target=/x true\n",
@@ -48,7 +47,7 @@ const WHEN_NEEDED: &[&str] = &[
     "FROM base:1\nRUN --mount=type=bind,source=absent,target=/x \\\n    --network=none \\\n    true\n",
     "FROM base:1\nRUN --security=insecure true\n",
     "FROM base:1\nRUN --network=host true\n",
-    "FROM base:1 AS one\nONBUILD COPY --from=nosuch:1 /a /b\nFROM one\n",
+    "FROM base:1 AS one\nONBUILD COPY --from=127.0.0.1:9/nosuch:1 /a /b\nFROM one\n",
 ];
 
 fn attempt(world: &World, dockerfile: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! Running a template.
 
-use super::parse::{Command, Node, Operand, Pipeline};
+use super::parse::{At, Command, Node, Operand, Pipeline};
 use super::{Mode, TemplateError, functions, value};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -95,9 +95,8 @@ impl State<'_> {
                 self.line = *line;
                 return self.range(subject, body, otherwise, dot);
             }
-            Node::Template { name, argument, line } => {
-                self.line = *line;
-                self.call_template(name, argument.as_ref(), dot)?;
+            Node::Template { name, argument, at } => {
+                self.call_template(name, argument.as_ref(), at, dot)?;
             }
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
@@ -127,9 +126,8 @@ impl State<'_> {
             }
             Value::Null => Vec::new(),
             other => {
-                return Err(
-                    self.failed(&subject.text, format!("range can't iterate over {}", value::print(&other)))
-                );
+                let at = subject.commands.last().map(|command| &command.at);
+                return Err(failed(at, format!("range can't iterate over {}", value::print(&other))));
             }
         };
         if entries.is_empty() {
@@ -157,13 +155,14 @@ impl State<'_> {
         &mut self,
         name: &str,
         argument: Option<&Pipeline>,
+        at: &At,
         dot: &Value,
     ) -> Result<(), TemplateError> {
         let Some(body) = self.defined.get(name) else {
-            return Err(self.failed(name, format!("template {name:?} not defined")));
+            return Err(failed(Some(at), format!("template {name:?} not defined")));
         };
         if self.depth == MAX_DEPTH {
-            return Err(self.failed(name, "exceeded maximum template depth"));
+            return Err(failed(Some(at), "exceeded maximum template depth"));
         }
         let argument =
             argument.map(|pipeline| self.pipeline(pipeline, dot)).transpose()?.unwrap_or(Value::Null);
@@ -178,7 +177,7 @@ impl State<'_> {
     fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Result<Value, TemplateError> {
         let mut result = None;
         for command in &pipeline.commands {
-            result = Some(self.command(command, result, dot, &pipeline.text)?);
+            result = Some(self.command(command, result, dot)?);
         }
         let result = result.unwrap_or(Value::Null);
         if let [name] = &pipeline.variables[..] {
@@ -199,30 +198,30 @@ impl State<'_> {
         command: &Command,
         piped: Option<Value>,
         dot: &Value,
-        text: &str,
     ) -> Result<Value, TemplateError> {
+        let at = &command.at;
         let Some((first, rest)) = command.operands.split_first() else { return Ok(Value::Null) };
         let Operand::Function(name) = first else {
             if let Some(extra) = rest.first() {
                 // Methods are functions of the value: `.Label "k"` is the only one that lists have.
-                return self.method(first, extra, dot, text);
+                return self.method(first, extra, dot, at);
             }
             if piped.is_some() {
-                return Err(self.failed(text, "can't give argument to non-function"));
+                return Err(failed(Some(at), "can't give argument to non-function"));
             }
-            return self.operand(first, dot, text);
+            return self.operand(first, dot, at);
         };
         // `and` and `or` stop at the first argument that decides.
         if matches!(name.as_str(), "and" | "or") {
-            return self.connective(name == "or", rest, piped, dot, text);
+            return self.connective(name == "or", rest, piped, dot, at);
         }
         let mut arguments = Vec::with_capacity(rest.len() + 1);
         for operand in rest {
-            arguments.push(self.operand(operand, dot, text)?);
+            arguments.push(self.operand(operand, dot, at)?);
         }
         arguments.extend(piped);
         functions::call(name, &arguments, self.mode)
-            .map_err(|what| self.failed(text, format!("error calling {name}: {what}")))
+            .map_err(|what| failed(Some(at), format!("error calling {name}: {what}")))
     }
 
     fn connective(
@@ -231,17 +230,17 @@ impl State<'_> {
         operands: &[Operand],
         piped: Option<Value>,
         dot: &Value,
-        text: &str,
+        at: &At,
     ) -> Result<Value, TemplateError> {
         let mut last = None;
         for operand in operands {
-            let value = self.operand(operand, dot, text)?;
+            let value = self.operand(operand, dot, at)?;
             if value::truth(&value) == stop_at {
                 return Ok(value);
             }
             last = Some(value);
         }
-        piped.or(last).ok_or_else(|| self.failed(text, "wrong number of args: want at least 1 got 0"))
+        piped.or(last).ok_or_else(|| failed(Some(at), "wrong number of args: want at least 1 got 0"))
     }
 
     fn method(
@@ -249,11 +248,13 @@ impl State<'_> {
         receiver: &Operand,
         argument: &Operand,
         dot: &Value,
-        text: &str,
+        at: &At,
     ) -> Result<Value, TemplateError> {
-        let key = self.operand(argument, dot, text)?;
+        let key = self.operand(argument, dot, at)?;
         match (receiver, &key) {
-            (Operand::Field(path), Value::String(key)) if path.last().is_some_and(|name| name == "Label") => {
+            (Operand::Field(path, _), Value::String(key))
+                if path.last().is_some_and(|name| name == "Label") =>
+            {
                 if self.mode == Mode::Header {
                     // As Docker names the column: the part after the last dot, separators as blanks.
                     let name = key.rsplit('.').next().unwrap_or(key);
@@ -264,19 +265,19 @@ impl State<'_> {
                     labels.split(',').find_map(|label| label.split_once('=').filter(|(name, _)| name == key));
                 Ok(Value::from(found.map(|(_, value)| value).unwrap_or_default()))
             }
-            _ => Err(self.failed(text, "is not a method but has arguments")),
+            _ => Err(failed(Some(at), "is not a method but has arguments")),
         }
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Value, text: &str) -> Result<Value, TemplateError> {
+    fn operand(&mut self, operand: &Operand, dot: &Value, at: &At) -> Result<Value, TemplateError> {
         match operand {
             Operand::Nil => Ok(Value::Null),
             Operand::Boolean(value) => Ok(Value::from(*value)),
             Operand::Integer(value) => Ok(Value::from(*value)),
             Operand::Float(value) => Ok(Value::from(*value)),
             Operand::Text(text) => Ok(Value::from(text.as_str())),
-            Operand::Field(path) => self.field(dot, path, text),
-            Operand::Variable(name, path) => {
+            Operand::Field(path, at) => self.field(dot, path, at),
+            Operand::Variable(name, path, at) => {
                 let base = if name.is_empty() {
                     self.variables.first()
                 } else {
@@ -286,18 +287,18 @@ impl State<'_> {
                     return Err(TemplateError::at_line(self.line, format!("undefined variable \"${name}\"")));
                 };
                 let base = base.clone();
-                self.field(&base, path, text)
+                self.field(&base, path, at)
             }
             Operand::Function(name) => functions::call(name, &[], self.mode)
-                .map_err(|what| self.failed(text, format!("error calling {name}: {what}"))),
-            Operand::Parenthesis(pipeline, path) => {
+                .map_err(|what| failed(Some(at), format!("error calling {name}: {what}"))),
+            Operand::Parenthesis(pipeline, path, at) => {
                 let base = self.pipeline(pipeline, dot)?;
-                self.field(&base, path, text)
+                self.field(&base, path, at)
             }
         }
     }
 
-    fn field(&self, base: &Value, path: &[String], text: &str) -> Result<Value, TemplateError> {
+    fn field(&self, base: &Value, path: &[String], at: &At) -> Result<Value, TemplateError> {
         let mut value = base;
         for name in path {
             value = match value {
@@ -305,26 +306,29 @@ impl State<'_> {
                     Some(value) => value,
                     None if self.mode == Mode::Document && left_out(fields, name) => &Value::Null,
                     None if self.mode == Mode::Document => {
-                        return Err(self.failed(text, format!("map has no entry for key {name:?}")));
+                        return Err(failed(Some(at), format!("map has no entry for key {name:?}")));
                     }
-                    None => return Err(self.failed(text, format!("can't evaluate field {name}"))),
+                    None => return Err(failed(Some(at), format!("can't evaluate field {name}"))),
                 },
                 Value::Null => {
-                    return Err(self.failed(text, format!("nil pointer evaluating interface {{}}.{name}")));
+                    return Err(failed(Some(at), format!("nil pointer evaluating interface {{}}.{name}")));
                 }
                 _ => {
-                    return Err(
-                        self.failed(text, format!("can't evaluate field {name} in type interface {{}}"))
-                    );
+                    return Err(failed(
+                        Some(at),
+                        format!("can't evaluate field {name} in type interface {{}}"),
+                    ));
                 }
             };
         }
         Ok(value.clone())
     }
+}
 
-    fn failed(&self, text: &str, what: impl std::fmt::Display) -> TemplateError {
-        TemplateError(format!("template: :{}: executing \"\" at <{text}>: {what}", self.line))
-    }
+/// Go's sentence: where, and what the mistake is in.
+fn failed(at: Option<&At>, what: impl std::fmt::Display) -> TemplateError {
+    let (place, text) = at.map(|at| (at.place, at.text.as_str())).unwrap_or_default();
+    TemplateError(format!("template: :{}:{}: executing \"\" at <{text}>: {what}", place.line, place.column))
 }
 
 /// Fields of Docker's types that its JSON leaves out when they are empty; templates see them all the same.
@@ -341,8 +345,8 @@ fn left_out(fields: &serde_json::Map<String, Value>, name: &str) -> bool {
 /// Go prints a nil list as `[]` and a nil map as `map[]`; JSON has null for both. Docker's names tell.
 fn printed(pipeline: &Pipeline, result: &Value) -> String {
     let name = match (&pipeline.commands[..], result) {
-        ([Command { operands }], Value::Null) => match &operands[..] {
-            [Operand::Field(path) | Operand::Variable(_, path) | Operand::Parenthesis(_, path)] => {
+        ([Command { operands, .. }], Value::Null) => match &operands[..] {
+            [Operand::Field(path, _) | Operand::Variable(_, path, _) | Operand::Parenthesis(_, path, _)] => {
                 path.last()
             }
             _ => None,

@@ -6,7 +6,21 @@ use super::TemplateError;
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
     Text(String),
-    Action { tokens: Vec<Token>, line: usize },
+    Action { tokens: Vec<Placed>, line: usize },
+}
+
+/// Where something stands: the line counted from 1, and bytes before it in this line, as Go counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// A token and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Placed {
+    pub(super) token: Token,
+    pub(super) place: Place,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +73,8 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
         trim_start = trimmed.is_some();
         let inner = trimmed.unwrap_or(action).trim();
         if !(inner.starts_with("/*") && inner.ends_with("*/")) {
-            pieces.push(Piece::Action { tokens: tokens(inner, line)?, line });
+            let start = text.len() - after.len() + (inner.as_ptr() as usize - after.as_ptr() as usize);
+            pieces.push(Piece::Action { tokens: tokens(text, start, start + inner.len(), line)?, line });
         }
         line += action.matches('\n').count();
         rest = remaining;
@@ -95,9 +110,10 @@ fn action_end(text: &str, line: usize) -> Result<(&str, &str), TemplateError> {
     ))
 }
 
-fn tokens(text: &str, line: usize) -> Result<Vec<Token>, TemplateError> {
+/// The tokens between two places of the template.
+fn tokens(template: &str, start: usize, end: usize, line: usize) -> Result<Vec<Placed>, TemplateError> {
     let mut tokens = Vec::new();
-    let mut rest = text;
+    let mut rest = &template[start..end];
     while let Some(first) = rest.chars().next() {
         let (token, length) = match first {
             c if c.is_whitespace() => (Token::Blank, rest.len() - rest.trim_start().len()),
@@ -138,10 +154,16 @@ fn tokens(text: &str, line: usize) -> Result<Vec<Token>, TemplateError> {
             }
             other => return Err(TemplateError::at_line(line, format!("unexpected {other:?} in command"))),
         };
-        tokens.push(token);
+        tokens.push(Placed { token, place: place(template, end - rest.len()) });
         rest = &rest[length..];
     }
     Ok(tokens)
+}
+
+fn place(template: &str, offset: usize) -> Place {
+    let before = &template[..offset];
+    let start_of_line = before.rfind('\n').map_or(0, |at| at + 1);
+    Place { line: 1 + before.matches('\n').count(), column: offset - start_of_line }
 }
 
 fn word(text: &str) -> &str {

@@ -2,7 +2,7 @@
 
 use super::TemplateError;
 use super::functions;
-use super::lex::{Piece, Token};
+use super::lex::{Piece, Place, Placed, Token};
 use std::collections::BTreeMap;
 
 /// A node of the template.
@@ -33,7 +33,7 @@ pub(super) enum Node {
     Template {
         name: String,
         argument: Option<Pipeline>,
-        line: usize,
+        at: At,
     },
     Break,
     Continue,
@@ -47,14 +47,20 @@ pub(super) struct Pipeline {
     /// `:=` makes new ones, `=` sets old ones.
     pub(super) declares: bool,
     pub(super) commands: Vec<Command>,
-    /// As written, for messages.
-    pub(super) text: String,
 }
 
 /// A function and its arguments, or one operand alone.
 #[derive(Clone, Debug)]
 pub(super) struct Command {
     pub(super) operands: Vec<Operand>,
+    pub(super) at: At,
+}
+
+/// What a message points at: as written, and where.
+#[derive(Clone, Debug)]
+pub(super) struct At {
+    pub(super) text: String,
+    pub(super) place: Place,
 }
 
 /// Something that has a value.
@@ -66,12 +72,12 @@ pub(super) enum Operand {
     Float(f64),
     Text(String),
     /// `.A.B`; empty: the dot.
-    Field(Vec<String>),
+    Field(Vec<String>, At),
     /// `$x.A.B`.
-    Variable(String, Vec<String>),
+    Variable(String, Vec<String>, At),
     Function(String),
     /// `(pipeline).A.B`
-    Parenthesis(Box<Pipeline>, Vec<String>),
+    Parenthesis(Box<Pipeline>, Vec<String>, At),
 }
 
 pub(super) struct Parsed {
@@ -95,7 +101,7 @@ enum End {
     /// `{{end}}`
     Closed,
     /// With what follows the word: `if x` of `{{else if x}}`.
-    Else(Vec<Token>),
+    Else(Vec<Placed>),
 }
 
 struct Parser {
@@ -126,17 +132,17 @@ impl Parser {
         Ok((nodes, End::Input))
     }
 
-    fn action(&mut self, keyword: &str, rest: &[Token], all: &[Token]) -> Result<Node, TemplateError> {
+    fn action(&mut self, keyword: &str, rest: &[Placed], all: &[Placed]) -> Result<Node, TemplateError> {
         let line = self.line;
         match keyword {
             "if" | "with" | "range" => self.control(keyword, rest),
             "template" | "block" => {
-                let (name, argument) = self.named(keyword, rest)?;
+                let (name, argument, at) = self.named(keyword, rest)?;
                 if keyword == "block" {
                     let body = self.body(keyword)?;
                     self.defined.entry(name.clone()).or_insert(body);
                 }
-                Ok(Node::Template { name, argument, line })
+                Ok(Node::Template { name, argument, at })
             }
             "break" | "continue" if self.loops == 0 => {
                 Err(TemplateError::at_line(line, format!("{{{{{keyword}}}}} outside {{{{range}}}}")))
@@ -147,7 +153,7 @@ impl Parser {
         }
     }
 
-    fn control(&mut self, keyword: &str, rest: &[Token]) -> Result<Node, TemplateError> {
+    fn control(&mut self, keyword: &str, rest: &[Placed]) -> Result<Node, TemplateError> {
         let line = self.line;
         let subject = self.pipeline(rest, keyword)?;
         self.loops += usize::from(keyword == "range");
@@ -180,24 +186,26 @@ impl Parser {
         }
     }
 
-    fn define(&mut self, rest: &[Token]) -> Result<(), TemplateError> {
-        let (name, _) = self.named("define", rest)?;
+    fn define(&mut self, rest: &[Placed]) -> Result<(), TemplateError> {
+        let (name, ..) = self.named("define", rest)?;
         let body = self.body("define")?;
         self.defined.insert(name, body);
         Ok(())
     }
 
-    fn named(&self, keyword: &str, rest: &[Token]) -> Result<(String, Option<Pipeline>), TemplateError> {
+    /// The name in `{{template "name" pipeline}}`, and the pipeline.
+    fn named(&self, keyword: &str, rest: &[Placed]) -> Result<(String, Option<Pipeline>, At), TemplateError> {
         let rest = trimmed(rest);
-        let Some(Token::Text(name)) = rest.first() else {
+        let Some(Placed { token: Token::Text(name), place }) = rest.first() else {
             return Err(TemplateError::at_line(self.line, format!("missing name in {keyword} clause")));
         };
         let argument = trimmed(&rest[1..]);
+        let at = At { text: format!("{{{{template {}}}}}", written(rest)), place: *place };
         let argument = if argument.is_empty() { None } else { Some(self.pipeline(argument, keyword)?) };
-        Ok((name.clone(), argument))
+        Ok((name.clone(), argument, at))
     }
 
-    fn pipeline(&self, tokens: &[Token], context: &str) -> Result<Pipeline, TemplateError> {
+    fn pipeline(&self, tokens: &[Placed], context: &str) -> Result<Pipeline, TemplateError> {
         let mut cursor = Cursor { tokens, at: 0, line: self.line };
         let pipeline = cursor.pipeline(context)?;
         match cursor.peek() {
@@ -211,28 +219,40 @@ impl Parser {
 }
 
 /// The first word of an action, when there is one, and what follows.
-fn split_keyword(tokens: &[Token]) -> (&str, &[Token]) {
+fn split_keyword(tokens: &[Placed]) -> (&str, &[Placed]) {
     match tokens {
-        [Token::Word(word), rest @ ..] => (word, rest),
+        [Placed { token: Token::Word(word), .. }, rest @ ..] => (word, rest),
         _ => ("", tokens),
     }
 }
 
-fn trimmed(tokens: &[Token]) -> &[Token] {
-    let start = tokens.iter().take_while(|token| **token == Token::Blank).count();
-    let end = tokens.iter().rev().take_while(|token| **token == Token::Blank).count();
+fn trimmed(tokens: &[Placed]) -> &[Placed] {
+    let is_blank = |placed: &&Placed| placed.token == Token::Blank;
+    let start = tokens.iter().take_while(is_blank).count();
+    let end = tokens.iter().rev().take_while(is_blank).count();
     if start == tokens.len() { &[] } else { &tokens[start..tokens.len() - end] }
 }
 
+/// Tokens as they were written.
+fn written(tokens: &[Placed]) -> String {
+    trimmed(tokens).iter().map(|placed| show(&placed.token)).collect()
+}
+
 struct Cursor<'a> {
-    tokens: &'a [Token],
+    tokens: &'a [Placed],
     at: usize,
     line: usize,
 }
 
 impl Cursor<'_> {
     fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
+        self.tokens.get(self.at).map(|placed| &placed.token)
+    }
+
+    /// What stands between `start` and here, with the place of the token at `at`.
+    fn written(&self, start: usize, at: usize) -> At {
+        let place = self.tokens.get(at).map(|placed| placed.place).unwrap_or_default();
+        At { text: written(&self.tokens[start..self.at]), place }
     }
 
     fn blanks(&mut self) {
@@ -247,7 +267,6 @@ impl Cursor<'_> {
 
     fn pipeline(&mut self, context: &str) -> Result<Pipeline, TemplateError> {
         let (variables, declares) = self.declaration();
-        let start = self.at;
         let mut commands = Vec::new();
         loop {
             commands.push(self.command(context)?);
@@ -257,8 +276,7 @@ impl Cursor<'_> {
             }
             self.at += 1;
         }
-        let text = trimmed(&self.tokens[start..self.at]).iter().map(show).collect();
-        Ok(Pipeline { variables, declares, commands, text })
+        Ok(Pipeline { variables, declares, commands })
     }
 
     /// `$x :=`, `$x =`, `$i, $e :=`; nothing is consumed when there is none.
@@ -287,6 +305,8 @@ impl Cursor<'_> {
 
     fn command(&mut self, context: &str) -> Result<Command, TemplateError> {
         let mut operands = Vec::new();
+        self.blanks();
+        let start = self.at;
         loop {
             self.blanks();
             match self.peek() {
@@ -297,19 +317,27 @@ impl Cursor<'_> {
         if operands.is_empty() {
             return Err(self.error(format!("missing value for {context}")));
         }
-        Ok(Command { operands })
+        Ok(Command { operands, at: self.written(start, start) })
     }
 
     fn operand(&mut self, context: &str) -> Result<Operand, TemplateError> {
         let token = self.peek().cloned();
+        let start = self.at;
         self.at += 1;
         let operand = match token {
-            Some(Token::Dot) => Operand::Field(Vec::new()),
+            Some(Token::Dot) => Operand::Field(Vec::new(), self.written(start, start)),
             Some(Token::Field(_)) => {
                 self.at -= 1;
-                Operand::Field(self.chain())
+                let path = self.chain();
+                // Go joins further names to the first one, and then points at the second.
+                let at = if path.len() > 1 { start + 1 } else { start };
+                Operand::Field(path, self.written(start, at))
             }
-            Some(Token::Variable(name)) => Operand::Variable(name, self.chain()),
+            Some(Token::Variable(name)) => {
+                let path = self.chain();
+                let at = if path.is_empty() { start } else { start + 1 };
+                Operand::Variable(name, path, self.written(start, at))
+            }
             Some(Token::Text(text)) => Operand::Text(text),
             Some(Token::Integer(value)) => Operand::Integer(value),
             Some(Token::Float(value)) => Operand::Float(value),
@@ -327,7 +355,9 @@ impl Cursor<'_> {
                     return Err(self.error("unclosed left paren"));
                 }
                 self.at += 1;
-                Operand::Parenthesis(Box::new(inner), self.chain())
+                let fields = self.at;
+                let path = self.chain();
+                Operand::Parenthesis(Box::new(inner), path, self.written(start, fields))
             }
             Some(token) => return Err(self.error(format!("unexpected {} in {context}", show(&token)))),
             None => return Err(self.error(format!("missing value for {context}"))),

@@ -66,10 +66,10 @@ fn templates_of_the_seeds_and_of_users() {
 #[test]
 fn errors_are_gos_sentences() {
     let cases = [
-        ("{{.Bad}}", "template: :1: executing \"\" at <.Bad>: map has no entry for key \"Bad\""),
+        ("{{.Bad}}", "template: :1:2: executing \"\" at <.Bad>: map has no entry for key \"Bad\""),
         (
             "{{.State.Health.Status}}",
-            "template: :1: executing \"\" at <.State.Health.Status>: nil pointer evaluating interface {}.Status",
+            "template: :1:8: executing \"\" at <.State.Health.Status>: nil pointer evaluating interface {}.Status",
         ),
         ("{{.Id", "template: :1: unclosed action"),
         ("{{if .Id}}x", "template: :1: unexpected EOF"),
@@ -78,14 +78,33 @@ fn errors_are_gos_sentences() {
         ("a\n{{\"x}}", "template: :2: unterminated quoted string"),
         (
             "{{index .RepoTags 9}}",
-            "template: :1: executing \"\" at <index .RepoTags 9>: error calling index: index out of range: 9",
+            "template: :1:2: executing \"\" at <index .RepoTags 9>: error calling index: index out of range: 9",
         ),
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("{{break}}", "template: :1: {{break}} outside {{range}}"),
-        ("{{template \"t\"}}", "template: :1: executing \"\" at <t>: template \"t\" not defined"),
+        (
+            "{{template \"t\"}}",
+            "template: :1:11: executing \"\" at <{{template \"t\"}}>: template \"t\" not defined",
+        ),
         (
             "{{define \"t\"}}{{template \"t\"}}{{end}}{{template \"t\"}}",
-            "template: :1: executing \"\" at <t>: exceeded maximum template depth",
+            "template: :1:25: executing \"\" at <{{template \"t\"}}>: exceeded maximum template depth",
+        ),
+        (
+            "a\n {{ .Size }} {{.Bad | len}}",
+            "template: :2:15: executing \"\" at <.Bad>: map has no entry for key \"Bad\"",
+        ),
+        (
+            "{{.Size | index .RepoTags}}",
+            "template: :1:10: executing \"\" at <index .RepoTags>: error calling index: index out of range: 164",
+        ),
+        (
+            "{{(index .RepoTags 0).Bad}}",
+            "template: :1:21: executing \"\" at <(index .RepoTags 0).Bad>: can't evaluate field Bad in type interface {}",
+        ),
+        (
+            "{{$.Config.Bad}}",
+            "template: :1:3: executing \"\" at <$.Config.Bad>: map has no entry for key \"Bad\"",
         ),
     ];
     for (template, expected) in cases {

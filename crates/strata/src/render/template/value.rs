@@ -36,7 +36,7 @@ fn entry(key: &str, value: &Value) -> String {
 
 /// Docker's types have structs where JSON has objects; those that people print whole are told by their keys.
 fn is_struct(fields: &serde_json::Map<String, Value>) -> bool {
-    is_root_fs(fields) || fields.contains_key("LastTagTime")
+    is_root_fs(fields) || fields.contains_key("LastTagTime") || fields.contains_key("MaximumRetryCount")
 }
 
 /// `.RootFS`: its JSON leaves the layers out when there are none.
