@@ -261,7 +261,7 @@ mod tests {
         for _ in 0..4 {
             assert!(lists.iter().all(|list| keys.insert(hash(list).to_string())));
             let longer = |list: &Vec<Input>| {
-                pairs.iter().map(|pair| [&list[..], &[pair.clone()]].concat()).collect::<Vec<_>>()
+                pairs.iter().map(|pair| [&list[..], std::slice::from_ref(pair)].concat()).collect::<Vec<_>>()
             };
             lists = lists.iter().flat_map(longer).collect();
         }

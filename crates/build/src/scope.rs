@@ -1,7 +1,7 @@
 //! Which names a word may use: global ARGs for FROM, ENV and ARG within a stage (`spec/build.md` 1.8).
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, BuildOptions};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use strata_dockerfile::{ArgDeclaration, Command, Dockerfile, Word};
 use strata_oci::Platform;
 
@@ -40,6 +40,10 @@ impl Env {
         }
     }
 
+    fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
@@ -55,13 +59,15 @@ impl Env {
 /// ARGs before the first FROM and the predefined ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Globals {
+    /// `--build-arg`, settled.
+    given: BTreeMap<String, String>,
     values: Env,
     declared: BTreeSet<String>,
 }
 
 impl Globals {
     pub(crate) fn new(dockerfile: &Dockerfile, options: &BuildOptions) -> Result<Self, BuildError> {
-        let mut globals = Self::default();
+        let mut globals = Self { given: options.build_args.clone(), ..Self::default() };
         for (name, value) in predefined(dockerfile, options) {
             let given = options.build_args.get(&name).cloned();
             globals.values.set(&name, &given.unwrap_or(value));
@@ -70,27 +76,38 @@ impl Globals {
         for instruction in &dockerfile.global_args {
             let Command::Arg(declarations) = &instruction.command else { continue };
             for declaration in declarations {
-                globals.declare(
-                    declaration,
-                    dockerfile.directives.escape,
-                    options,
-                    instruction.span.into(),
-                )?;
+                globals.declare(declaration, dockerfile.directives.escape, instruction.span.into())?;
             }
         }
+        globals.settle_epoch(dockerfile, options)?;
         Ok(globals)
     }
 
-    fn declare(
-        &mut self,
-        declaration: &ArgDeclaration,
-        escape: char,
-        options: &BuildOptions,
-        site: Site,
-    ) -> Result<(), BuildError> {
+    /// `SOURCE_DATE_EPOCH` may name a source whose time is meant. Files have none: it is then as if not given.
+    fn settle_epoch(&mut self, dockerfile: &Dockerfile, options: &BuildOptions) -> Result<(), BuildError> {
+        let value = self.given.get(EPOCH).map(String::as_str).or_else(|| self.get(EPOCH));
+        let Some(text) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {
+            return Ok(());
+        };
+        if text == "context" || options.contexts.contains_key(text) {
+            self.given.remove(EPOCH);
+            self.values.remove(EPOCH);
+            return Ok(());
+        }
+        let is_stage = |name: &Word| name.text.eq_ignore_ascii_case(text);
+        let sentence = match dockerfile.stages.iter().any(|stage| stage.name.as_ref().is_some_and(is_stage)) {
+            true => format!(
+                "{EPOCH}={text}: the time of a stage's source is not supported; give seconds since 1970"
+            ),
+            false => format!("invalid {EPOCH}: {text}"),
+        };
+        Err(BuildError { kind: BuildErrorKind::Instruction(sentence), spans: Vec::new() })
+    }
+
+    fn declare(&mut self, declaration: &ArgDeclaration, escape: char, site: Site) -> Result<(), BuildError> {
         let name = &declaration.name.text;
-        let value = match (options.build_args.get(name), &declaration.default) {
-            (Some(given), _) => Some(given.clone()),
+        let value = match (self.given(name), &declaration.default) {
+            (Some(given), _) => Some(given.to_owned()),
             (None, Some(default)) => Some(self.expand(default, escape, site)?),
             (None, None) => None,
         };
@@ -113,11 +130,14 @@ impl Globals {
         &self.declared
     }
 
+    /// What `--build-arg` says.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
     /// The fixed time of the build, from `--build-arg` or a global ARG's default.
-    pub(crate) fn epoch(&self, options: &BuildOptions) -> Result<Option<jiff::Timestamp>, BuildError> {
-        let Some(text) = options.build_args.get(EPOCH).map(String::as_str).or_else(|| self.get(EPOCH)) else {
-            return Ok(None);
-        };
+    pub(crate) fn epoch(&self) -> Result<Option<jiff::Timestamp>, BuildError> {
+        let Some(text) = self.given(EPOCH).or_else(|| self.get(EPOCH)) else { return Ok(None) };
         if text.is_empty() {
             return Ok(None);
         }

@@ -136,7 +136,7 @@ pub(crate) fn lower<L>(
         infos: Vec::new(),
         declared: globals.declared().clone(),
         warnings: Vec::new(),
-        epoch: globals.epoch(options)?,
+        epoch: globals.epoch()?,
     };
     let shared = Shared {
         names: Names::new(dockerfile, options),
@@ -330,7 +330,7 @@ impl<'a, 'p> Lowering<'a, 'p> {
         let mut row = "ARG".to_owned();
         for declaration in declarations {
             let name = &declaration.name.text;
-            let given = self.shared.options.build_args.get(name).cloned();
+            let given = self.shared.globals.given(name).map(str::to_owned);
             let value = match (given, &declaration.default) {
                 (Some(given), _) => Some(given),
                 (None, Some(default)) => Some(self.expand(default, site)?),

@@ -99,3 +99,26 @@ fn a_dockerfile_of_thousands_of_lines_is_planned_quickly() {
     // Some 20 ms on an idle machine.
     assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
 }
+
+#[test]
+fn an_epoch_may_name_files_which_have_no_time() {
+    for (before, given) in [("", Some("context")), ("ARG SOURCE_DATE_EPOCH=context\n", None), ("", None)] {
+        let pairs: Vec<_> = given.map(|value| ("SOURCE_DATE_EPOCH", value)).into_iter().collect();
+        assert_eq!(
+            result(
+                before,
+                "ARG SOURCE_DATE_EPOCH\nENV e=${SOURCE_DATE_EPOCH-unset}\nRUN put /r $e",
+                &with(&pairs)
+            ),
+            "unset",
+            "{before}"
+        );
+    }
+    let error = |value: &str, name: &str| {
+        let mut world = World::default();
+        let dockerfile = format!("FROM conform-base:1 AS {name}\n");
+        world.build_with(&dockerfile, &with(&[("SOURCE_DATE_EPOCH", value)])).error()
+    };
+    assert_eq!(error("soon", "other"), "invalid SOURCE_DATE_EPOCH: soon");
+    assert!(error("Sources", "sources").contains("seconds since 1970"));
+}

@@ -83,11 +83,11 @@ impl Change {
             Self::Set(bits) => mode | bits,
             Self::Search(bits) => mode | if searchable { bits } else { 0 },
             Self::Copy { from, to, operator } => {
-                let copied = (mode >> from & 0o7) * 0o111 & to;
+                let copied = (((mode >> from) & 0o7) * 0o111) & to;
                 match operator {
                     Operator::Add => mode | copied,
                     Operator::Remove => mode & !copied,
-                    Operator::Assign => mode & !to | copied,
+                    Operator::Assign => (mode & !to) | copied,
                 }
             }
         }
