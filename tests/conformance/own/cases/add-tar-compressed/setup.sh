@@ -1,1 +1,1 @@
-mkdir in; echo 1 > in/1; touch -d @1500000000 in/1 in; for z in a.tar.gz:z b: c.xz:J d.bz2:j; do mv in/* in/x${z%%:*}; tar -c${z#*:}f ${z%%:*} in; done; mv in/* in/e; tar -cf - in | zstd -q > e.zst; : > empty.tar.gz; echo hello | gzip -n > plain.gz; rm -r in
+mkdir in; echo 1 > in/1; touch -d @1500000000 in/1 in; for z in a.tar.gz:z b: c.xz:J d.bz2:j; do mv in/* in/x${z%%:*}; tar --mtime=@1500000000 --sort=name -c${z#*:}f ${z%%:*} in; done; mv in/* in/e; tar --mtime=@1500000000 --sort=name -cf - in | zstd -q > e.zst; : > empty.tar.gz; echo hello | gzip -n > plain.gz; rm -r in
