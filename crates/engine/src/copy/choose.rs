@@ -82,7 +82,7 @@ pub(super) fn choose(
         entries.iter().filter_map(|entry| entry.platform.as_ref()).filter(|platform| is_known(platform));
     Err(CopyError::Platform {
         place: place.to_owned(),
-        platform: wanted.clone(),
+        platform: wanted.to_string(),
         there: there.map(ToString::to_string).collect(),
     })
 }

@@ -1,14 +1,14 @@
 //! Why an image could not be copied, looked at or put together.
 use crate::EngineError;
 use std::path::PathBuf;
-use strata_oci::{Digest, Platform};
+use strata_oci::Digest;
 
 /// Why it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The registry, or the way to it.
     #[error(transparent)]
-    Registry(#[from] strata_registry::Error),
+    Registry(#[from] Box<strata_registry::Error>),
     /// The local store.
     #[error(transparent)]
     Engine(#[from] Box<EngineError>),
@@ -47,7 +47,7 @@ pub enum CopyError {
         /// The place.
         place: String,
         /// The platform.
-        platform: Platform,
+        platform: String,
         /// The platforms that are there.
         there: Vec<String>,
     },
@@ -103,6 +103,12 @@ pub enum CopyError {
 impl From<EngineError> for CopyError {
     fn from(error: EngineError) -> Self {
         Self::Engine(Box::new(error))
+    }
+}
+
+impl From<strata_registry::Error> for CopyError {
+    fn from(error: strata_registry::Error) -> Self {
+        Self::Registry(Box::new(error))
     }
 }
 

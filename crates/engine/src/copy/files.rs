@@ -154,7 +154,7 @@ pub(super) fn copy_verified(
 /// The registry's own error, where reading failed because of it.
 fn registry_error(error: io::Error) -> CopyError {
     match strata_registry::Error::from_read(error) {
-        Ok(error) => CopyError::Registry(error),
+        Ok(error) => error.into(),
         Err(error) => CopyError::Io(error),
     }
 }
