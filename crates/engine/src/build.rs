@@ -47,6 +47,9 @@ use strata_oci::{ImageConfig, ImageId, Raw, Reference};
 use strata_store::Lease;
 use worker::EngineWorker;
 
+/// Name of the main context, for `SOURCE_DATE_EPOCH`.
+const MAIN_CONTEXT: &str = "context";
+
 /// What is asked of `build`.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -167,10 +170,22 @@ impl Engine {
     }
 }
 
+/// When what the contexts hold was made, as far as that is known.
+fn context_times(request: &BuildRequest) -> BTreeMap<String, Timestamp> {
+    let main = std::iter::once((MAIN_CONTEXT, &request.context));
+    let named = request.contexts.iter().map(|(name, source)| (name.as_str(), source));
+    let time = |(name, source): (&str, &ContextSource)| match source {
+        ContextSource::Tar(tar) => Some((name.to_owned(), tar.time()?)),
+        ContextSource::Directory(_) | ContextSource::Empty => None,
+    };
+    named.chain(main).filter_map(time).collect()
+}
+
 /// What the plan depends on, with what only the engine knows.
 fn options(request: &BuildRequest, contexts: &Contexts) -> BuildOptions {
     BuildOptions {
         ignore: contexts.ignore().cloned(),
+        context_times: context_times(request),
         run_inputs: run_inputs::of(request),
         ..request.options.clone()
     }

@@ -1,6 +1,7 @@
 //! A context that comes as a tar: it is stored as a layer is, and read through its index like one. The same tar is
 //! stored once; nothing of it is unpacked.
 use crate::{Engine, EngineError};
+use jiff::Timestamp;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use strata_store::Lease;
 pub struct TarContext {
     diff_id: DiffId,
     files: Arc<Stack>,
+    /// That of the commit or of the download.
+    time: Option<Timestamp>,
     _lease: Lease,
 }
 
@@ -44,7 +47,7 @@ impl Engine {
         let diff_id = info.diff_id;
         staged.commit(info, &contents, &[])?;
         let files = Arc::new(self.store().layers().stack(&[diff_id])?);
-        Ok(TarContext { diff_id, files, _lease: lease })
+        Ok(TarContext { diff_id, files, time: None, _lease: lease })
     }
 }
 
@@ -65,7 +68,17 @@ pub fn is_archive(head: &[u8]) -> bool {
 
 impl TarContext {
     pub(super) fn new(diff_id: DiffId, files: Arc<Stack>, lease: Lease) -> Self {
-        Self { diff_id, files, _lease: lease }
+        Self { diff_id, files, time: None, _lease: lease }
+    }
+
+    /// Notes when what it holds was made, in seconds since 1970.
+    pub(super) fn dated(self, seconds: Option<i64>) -> Self {
+        Self { time: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()), ..self }
+    }
+
+    /// When what it holds was made, if that is known: what `SOURCE_DATE_EPOCH=context` means.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        self.time
     }
 
     pub(super) fn files(&self) -> Arc<Stack> {

@@ -149,7 +149,42 @@ fn git_is_asked_for_when_it_is_missing() {
 }
 
 fn remote<'a>(surroundings: &'a Surroundings, cancel: &'a AtomicBool) -> Remote<'a> {
-    Remote { surroundings, secrets: &[], cancel }
+    Remote { surroundings, secrets: &[], cancel, commit_times: false }
+}
+
+/// `SOURCE_DATE_EPOCH=context` is the time of the commit, for the image and for its files.
+#[test]
+fn a_context_that_is_a_commit_has_its_time() {
+    let Some(world) = World::new() else { return };
+    let (surroundings, cancel) = (Surroundings::default(), AtomicBool::new(false));
+    let repository = Repository::new(world.directory.path(), "project");
+    let server = smart(&repository.root);
+    let remote = Remote { commit_times: true, ..remote(&surroundings, &cancel) };
+    let engine = world.engine();
+    let address = server.url("/project.git");
+    let RemoteContext::Files(files) = engine.remote_context(&address, false, remote).unwrap() else {
+        panic!("a repository has files");
+    };
+    let mut request = world.context("FROM scratch\nCOPY . /x/\n", &[]);
+    request.options.build_args.insert("SOURCE_DATE_EPOCH".to_owned(), "context".to_owned());
+    let error = text(&world.build(&request).unwrap_err());
+    let wanted =
+        "invalid SOURCE_DATE_EPOCH: context: that context has no time of its own; give seconds since 1970";
+    assert_eq!(error, wanted);
+    request.context = ContextSource::Tar(files.clone());
+    let built = world.build(&request).unwrap();
+    assert_eq!(built.epoch.unwrap().as_second(), 1_600_000_000);
+    assert_eq!(built.config.value().created, built.epoch);
+    // No file is newer: cutting times off changes nothing.
+    assert_eq!(engine.with_times(&built, true).unwrap().id, built.id);
+    // A further context is called by its name.
+    request.context = ContextSource::Empty;
+    request.contexts.insert("src".to_owned(), ContextSource::Tar(files));
+    request.options.contexts.insert("src".to_owned(), strata_engine::build::NamedContext::Files);
+    request.options.build_args.insert("SOURCE_DATE_EPOCH".to_owned(), "src".to_owned());
+    fs_err::write(request.dockerfile_path.as_ref().unwrap(), "FROM scratch\nCOPY --from=src file /\n")
+        .unwrap();
+    assert_eq!(world.build(&request).unwrap().epoch, built.epoch);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Remote<'a> {
     pub secrets: &'a [Secret],
     /// Ends what is under way.
     pub cancel: &'a AtomicBool,
+    /// Files of repositories get the time of their commit: with `SOURCE_DATE_EPOCH`.
+    pub commit_times: bool,
 }
 
 /// Whether a context is an address and not a path: http(s), a git repository, or `github.com/…`.
@@ -66,13 +68,14 @@ impl Engine {
     ) -> Result<RemoteContext, EngineError> {
         let fetcher = self.fetcher(remote)?;
         if let Some(source) = repository(address, keep_git_dir).map_err(refused)? {
-            return Ok(RemoteContext::Files(fetcher.stored(fetcher.repository(&source)?)));
+            return Ok(RemoteContext::Files(fetcher.checkout(source, remote.commit_times)?));
         }
         let file = fetcher.file(address, NAME, None)?;
         let mut head = Vec::new();
         open(&file)?.take(512).read_to_end(&mut head)?;
         if crate::build::is_archive(&head) {
-            return Ok(RemoteContext::Files(self.tar_context(open(&file)?)?));
+            let time = downloaded(&file)?;
+            return Ok(RemoteContext::Files(self.tar_context(open(&file)?)?.dated(time)));
         }
         Ok(RemoteContext::Dockerfile(read(&file, address)?))
     }
@@ -80,11 +83,12 @@ impl Engine {
     /// A `--build-context` at an address: a repository's files, or as in BuildKit the one file of a URL as it is.
     pub fn remote_files(&self, address: &str, remote: Remote<'_>) -> Result<TarContext, EngineError> {
         let fetcher = self.fetcher(remote)?;
-        let fetched = match repository(address, false).map_err(refused)? {
-            Some(source) => fetcher.repository(&source)?,
-            None => fetcher.file(address, &file_name(address), None)?,
-        };
-        Ok(fetcher.stored(fetched))
+        if let Some(source) = repository(address, false).map_err(refused)? {
+            return fetcher.checkout(source, remote.commit_times);
+        }
+        let file = fetcher.file(address, &file_name(address), None)?;
+        let time = downloaded(&file)?;
+        Ok(fetcher.stored(file).dated(time))
     }
 
     /// A Dockerfile at a URL (`-f https://…`).
@@ -100,6 +104,14 @@ impl Engine {
 }
 
 impl Fetcher<'_> {
+    /// A repository's files; with their commit's time, the context has it too.
+    fn checkout(&self, source: GitSource, commit_times: bool) -> Result<TarContext, EngineError> {
+        let commit_times = source.commit_times || commit_times;
+        let fetched = self.repository(&GitSource { commit_times, ..source })?;
+        let time = if commit_times { newest(&fetched)? } else { None };
+        Ok(self.stored(fetched).dated(time))
+    }
+
     fn stored(&self, fetched: Fetched) -> TarContext {
         TarContext::new(fetched.diff_id, fetched.files, self.lease.clone())
     }
@@ -107,6 +119,18 @@ impl Fetcher<'_> {
 
 fn refused(error: GitSourceError) -> EngineError {
     EngineError::Invalid(format!("unable to prepare context: {error}"))
+}
+
+/// The time of the newest file.
+fn newest(fetched: &Fetched) -> Result<Option<i64>, EngineError> {
+    let entries = SourceTree::walk(&*fetched.files, b"", None);
+    let entries = entries.map_err(|error| EngineError::layer("cannot read what was fetched", error))?;
+    Ok(entries.iter().map(|(_, entry)| entry.metadata.mtime).max())
+}
+
+/// `Last-Modified` of a downloaded file; `None` if the server did not say.
+fn downloaded(file: &Fetched) -> Result<Option<i64>, EngineError> {
+    Ok(newest(file)?.filter(|seconds| *seconds != 0))
 }
 
 /// A fetched file's bytes.

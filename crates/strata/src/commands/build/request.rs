@@ -38,11 +38,18 @@ struct Elsewhere<'a> {
     surroundings: &'a Surroundings,
     secrets: &'a [Secret],
     cancel: &'a AtomicBool,
+    /// `SOURCE_DATE_EPOCH` was given.
+    commit_times: bool,
 }
 
 impl Elsewhere<'_> {
     fn remote(&self) -> Remote<'_> {
-        Remote { surroundings: self.surroundings, secrets: self.secrets, cancel: self.cancel }
+        Remote {
+            surroundings: self.surroundings,
+            secrets: self.secrets,
+            cancel: self.cancel,
+            commit_times: self.commit_times,
+        }
     }
 }
 
@@ -88,7 +95,10 @@ impl Build {
         let context = &self.context[0];
         let secrets: Vec<Secret> = self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
         let surroundings = surroundings(&self.ssh)?;
-        let elsewhere = Elsewhere { global, surroundings: &surroundings, secrets: &secrets, cancel };
+        let build_args = self.build_args();
+        let commit_times = build_args.get("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());
+        let elsewhere =
+            Elsewhere { global, surroundings: &surroundings, secrets: &secrets, cancel, commit_times };
         let (dockerfile, path, source) = if context == "-" {
             self.read_stdin(&elsewhere)?
         } else if is_elsewhere(context) {
@@ -118,7 +128,7 @@ impl Build {
             tags,
             options: BuildOptions {
                 target: self.target.clone(),
-                build_args: self.build_args(),
+                build_args,
                 labels: self.label.iter().map(|text| label(text)).collect(),
                 platform: self.platform()?,
                 no_cache: match (self.no_cache, &self.no_cache_filter[..]) {
