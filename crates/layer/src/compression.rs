@@ -3,9 +3,11 @@
 //! All decoders stream and are written in Rust, except zstd's. Streams of several members or frames are
 //! read to their end, as `gzip -d` and `zstd -d` do.
 mod blocks;
+mod crew;
 mod recipe;
 
 pub use blocks::{BlockReader, Blocks};
+pub use crew::Crew;
 pub use recipe::{Recipe, RecipeError};
 
 use flate2::GzBuilder;

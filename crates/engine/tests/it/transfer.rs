@@ -186,27 +186,64 @@ fn what_was_pulled_goes_elsewhere_as_it_is() {
     assert_eq!(layers(&engine(&world), &last), layers(&theirs, &last));
 }
 
+/// How many cuts a test makes: `STRATA_CUTS`, else enough to meet every place where one can fall.
+fn cuts_wanted() -> u64 {
+    std::env::var("STRATA_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
+}
+
 #[test]
 fn a_thousand_cuts_of_a_pull() {
     let (Some(world), Some(other), Some(registry)) = (World::new(), World::new(), Registry::start()) else {
         return;
     };
     let direct = format!("{}/cut:1", registry.host());
-    const NOISE: usize = 5_000_000;
-    build(&world, &direct, 11, NOISE);
+    let wanted = cuts_wanted();
+    // A cut comes after 4,500 bytes, on average.
+    let size = wanted as usize * 5_000;
+    build(&world, &direct, 11, size);
     push(&engine(&world), &direct, None).unwrap();
-    let cutter = Cutter::new(registry.port(), true, (1_000, 8_000), 1000);
+    let cutter = Cutter::new(registry.port(), true, (1_000, 8_000), wanted);
     pull(&engine(&other), &format!("{}/cut:1", cutter.host())).unwrap();
     let (cuts, bytes) = cutter.counted();
-    assert!(cuts >= 1000, "{cuts} cuts");
+    assert!(cuts >= wanted, "{cuts} cuts");
     // Every request costs an answer's head of less than 800 bytes; nothing else came twice.
-    let most = NOISE as u64 + 200_000 + (cuts + 50) * 800;
+    let most = size as u64 + 200_000 + (cuts + 50) * 800;
     assert!(bytes <= most, "{bytes} bytes came, at most {most} were needed");
     assert_eq!(
         layers(&engine(&world), &direct),
         layers(&engine(&other), &format!("{}/cut:1", cutter.host()))
     );
     other.assert_sound();
+}
+
+/// To a registry that knows how much of an upload it has: it goes on where it was cut.
+#[test]
+fn a_thousand_cuts_of_a_push() {
+    use strata_engine::serve::{Options, Server};
+    let (Some(world), Some(other)) = (World::new(), World::new()) else { return };
+    let directory = world.directory.path().join("registry");
+    let server = Server::bind(Options::new(directory, ([127, 0, 0, 1], 0).into())).unwrap();
+    let (address, stop) = (server.address(), server.handle());
+    let served = std::thread::spawn(move || server.run());
+    let wanted = cuts_wanted();
+    let size = wanted as usize * 900;
+    // Of what goes up before a cut, some 700 bytes are the heads of two requests.
+    let cutter = Cutter::new(address.port(), false, (1_000, 2_600), wanted);
+    let name = format!("{}/cut:1", cutter.host());
+    build(&world, &name, 13, size);
+    let (pushed, _) = push(&engine(&world), &name, None).unwrap();
+    let (cuts, bytes) = cutter.counted();
+    assert!(cuts >= wanted * 9 / 10, "{cuts} cuts");
+    // Whatever the registry has received is not sent again: a cut costs the heads of two requests, and what was on its
+    // way in buffers.
+    let most = size as u64 + 200_000 + cuts * 3_300;
+    assert!(bytes <= most, "{bytes} bytes went, at most {most} were needed for {size}");
+    let direct = format!("{address}/cut:1");
+    assert_eq!(pull(&engine(&other), &direct).unwrap().digest, pushed.digest);
+    assert_eq!(layers(&engine(&world), &name), layers(&engine(&other), &direct));
+    other.assert_sound();
+    stop.stop();
+    served.join().unwrap();
 }
 
 /// Debian's registry forgets an upload of which a request was cut, so that the layer begins anew there; those that are

@@ -1,5 +1,6 @@
 //! A layer compressed while it is sent, block by block on several cores, and so that the sending can go on anywhere.
-use super::recipe::{Recipe, Worker};
+use super::crew::Crew;
+use super::recipe::Recipe;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +20,7 @@ pub struct Blocks {
     file: Arc<File>,
     /// Uncompressed bytes.
     length: u64,
-    threads: usize,
+    crew: Crew,
     progress: Arc<Mutex<Progress>>,
 }
 
@@ -31,14 +32,14 @@ struct Progress {
 }
 
 impl Blocks {
-    /// The first `length` bytes of `file` compressed by `recipe`, by up to `threads` threads at once.
-    pub fn new(recipe: Recipe, file: File, length: u64, threads: usize) -> Self {
+    /// The first `length` bytes of `file` compressed by `recipe`, by this crew.
+    pub fn new(recipe: Recipe, file: File, length: u64, crew: &Crew) -> Self {
         let progress = Progress { offsets: vec![0], hasher: Sha256::new() };
         Self {
             recipe,
             file: Arc::new(file),
             length,
-            threads: threads.max(1),
+            crew: crew.clone(),
             progress: Arc::new(Mutex::new(progress)),
         }
     }
@@ -64,7 +65,7 @@ impl Blocks {
             state: Mutex::new(State { next: first, wanted: first, ready: BTreeMap::new(), stopped: false }),
             changed: Condvar::new(),
         });
-        let threads = self.threads.min(blocks.saturating_sub(first));
+        let threads = self.crew.size().min(blocks.saturating_sub(first));
         let mut reader = BlockReader {
             shared,
             progress: Arc::clone(&self.progress),
@@ -79,7 +80,7 @@ impl Blocks {
             let job = Job {
                 shared: Arc::clone(&reader.shared),
                 file: Arc::clone(&self.file),
-                worker: self.recipe.worker()?,
+                crew: self.crew.clone(),
                 recipe: self.recipe,
                 length: self.length,
                 blocks,
@@ -142,7 +143,7 @@ struct State {
 struct Job {
     shared: Arc<Shared>,
     file: Arc<File>,
-    worker: Worker,
+    crew: Crew,
     recipe: Recipe,
     length: u64,
     blocks: usize,
@@ -154,7 +155,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Job {
-    fn run(mut self) {
+    fn run(self) {
         while let Some(block) = self.take() {
             let made = self.make(block);
             let mut state = lock(&self.shared.state);
@@ -179,12 +180,14 @@ impl Job {
         }
     }
 
-    fn make(&mut self, block: usize) -> io::Result<Vec<u8>> {
+    fn make(&self, block: usize) -> io::Result<Vec<u8>> {
         let begin = block as u64 * self.recipe.block();
         let length = self.recipe.block().min(self.length - begin.min(self.length));
-        let mut bytes = vec![0; length as usize];
-        self.file.read_exact_at(&mut bytes, begin)?;
-        self.worker.compress(bytes)
+        self.crew.compress(self.recipe, || {
+            let mut bytes = vec![0; length as usize];
+            self.file.read_exact_at(&mut bytes, begin)?;
+            Ok(bytes)
+        })
     }
 }
 
@@ -286,7 +289,7 @@ mod tests {
         let plain = sample();
         for recipe in recipes() {
             let make = |threads| {
-                let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, threads);
+                let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, &Crew::new(threads));
                 assert_eq!(blocks.finished(), None);
                 let bytes = all(&blocks, 0);
                 let (digest, length) = blocks.finished().expect("read to the end");
@@ -309,8 +312,8 @@ mod tests {
     fn it_goes_on_anywhere_that_was_read() {
         let plain = sample();
         for recipe in recipes() {
-            let whole = all(&Blocks::new(recipe, file(&plain), plain.len() as u64, 2), 0);
-            let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, 2);
+            let whole = all(&Blocks::new(recipe, file(&plain), plain.len() as u64, &Crew::new(2)), 0);
+            let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, &Crew::new(2));
             assert!(blocks.read_from(1).is_err(), "never read");
             let mut first = vec![0; whole.len() / 2];
             blocks.read_from(0).expect("begun").read_exact(&mut first).expect("half of it");
@@ -325,20 +328,34 @@ mod tests {
     #[test]
     fn nothing_and_less_than_was_promised() {
         for recipe in recipes() {
-            let blocks = Blocks::new(recipe, file(b""), 0, 4);
+            let blocks = Blocks::new(recipe, file(b""), 0, &Crew::new(4));
             let bytes = all(&blocks, 0);
             assert_eq!(blocks.finished().expect("read").1, bytes.len() as u64);
             assert_eq!(bytes.is_empty(), recipe.compression() == crate::compression::Compression::None);
-            let short = Blocks::new(recipe, file(b"short"), 3_000_000, 2);
+            let short = Blocks::new(recipe, file(b"short"), 3_000_000, &Crew::new(2));
             let error = short.read_from(0).expect("begun").read_to_end(&mut Vec::new()).expect_err("cut off");
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
     }
 
     #[test]
+    fn a_crew_of_one_serves_several_layers() {
+        let plain = sample();
+        let crew = Crew::new(1);
+        std::thread::scope(|scope| {
+            for recipe in recipes() {
+                let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, &crew);
+                scope.spawn(move || {
+                    assert_eq!(Digest::of(&all(&blocks, 0)), blocks.finished().expect("read").0)
+                });
+            }
+        });
+    }
+
+    #[test]
     fn an_abandoned_reader_leaves_no_thread() {
         let plain = sample();
-        let blocks = Blocks::new(Recipe::default(), file(&plain), plain.len() as u64, 4);
+        let blocks = Blocks::new(Recipe::default(), file(&plain), plain.len() as u64, &Crew::new(4));
         let mut reader = blocks.read_from(0).expect("begun");
         reader.read_exact(&mut [0; 10]).expect("read");
         let shared = Arc::downgrade(&reader.shared);
@@ -351,7 +368,7 @@ mod tests {
     fn recipes_are_what_they_were() {
         let plain = sample();
         let digests = recipes().map(|recipe| {
-            let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, 2);
+            let blocks = Blocks::new(recipe, file(&plain), plain.len() as u64, &Crew::new(2));
             let bytes = all(&blocks, 0);
             format!("{recipe} {} {}", bytes.len(), Digest::of(&bytes).short())
         });

@@ -173,7 +173,7 @@ fn an_image_is_published_with_its_names_or_not_at_all() {
 fn an_image_keeps_the_manifest_it_came_with() {
     let store = TestStore::new();
     let lease = store.leases().acquire().unwrap();
-    let mut put =
+    let put =
         |kind, bytes: &[u8]| store.blobs().put(&lease, kind, None, 100, &mut &bytes[..]).unwrap().digest;
     let (index, manifest) = (put(BlobKind::Manifest, b"index"), put(BlobKind::Manifest, b"manifest"));
     let layer = store.layer(&lease, &[("a", b"b")], &[]).diff_id;

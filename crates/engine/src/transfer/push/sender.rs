@@ -7,13 +7,13 @@ use crate::{Engine, EngineError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
-use strata_layer::compression::{Blocks, Recipe};
+use strata_layer::compression::{Blocks, Crew, Recipe};
 use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, Reference, media_type};
 use strata_registry::{Registries, Repository};
 use strata_store::{RemoteBlob, Store, StoredManifest};
 
-/// Threads that compress one layer. Several layers are on their way at once; more threads only take memory.
-const THREADS: usize = 8;
+/// Blocks that are compressed at once, of all layers together: more take more memory than a push is worth.
+const CREW: usize = 8;
 
 /// A manifest as it is sent.
 pub(super) struct Document {
@@ -27,6 +27,7 @@ pub(super) struct Sender<'a> {
     pub(super) registries: &'a Registries,
     pub(super) repository: Repository,
     recipe: Option<Recipe>,
+    crew: Crew,
     events: &'a TransferEvents<'a>,
 }
 
@@ -41,7 +42,9 @@ impl<'a> Sender<'a> {
         events: &'a TransferEvents<'a>,
     ) -> Self {
         let repository = Repository::from(reference);
-        Self { store: engine.store(), registries: engine.registries(), repository, recipe, events }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let crew = Crew::new(cores.min(CREW));
+        Self { store: engine.store(), registries: engine.registries(), repository, recipe, crew, events }
     }
 
     pub(super) fn tell(&self, layer: &DiffId, status: Status<'_>) {
@@ -208,8 +211,7 @@ impl<'a> Sender<'a> {
     ) -> Result<(Digest, u64), EngineError> {
         let file = self.store.layers().open_tar(layer)?;
         let total = file.metadata()?.len();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let blocks = Blocks::new(recipe, file.into_file(), total, cores.min(THREADS));
+        let blocks = Blocks::new(recipe, file.into_file(), total, &self.crew);
         let sent = self.send_blocks(layer, &blocks, total, cancel)?;
         self.store.blobs().remember_compressed(layer, &recipe.to_string(), &sent.0, sent.1)?;
         self.tell(layer, Status::Pushed);
