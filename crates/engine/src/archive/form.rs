@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Seek;
-use strata_layer::compression::{Blocks, Compression, Recipe};
+use strata_layer::compression::{Blocks, Compression, Crew, Recipe};
 use strata_oci::{Descriptor, DiffId, Digest, Manifest, Raw, Reference, media_type};
 
 /// More threads than this wait for the disk.
@@ -65,7 +65,7 @@ impl Engine {
             return Ok((Blob { digest: *layer.digest(), length }, tar.into_file()));
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        let blocks = Blocks::new(recipe, tar.into_file(), length, threads);
+        let blocks = Blocks::new(recipe, tar.into_file(), length, &Crew::new(threads));
         let mut file = crate::build::nameless_file(self.store().root())?;
         std::io::copy(&mut blocks.read_from(0)?, &mut file)?;
         file.rewind()?;

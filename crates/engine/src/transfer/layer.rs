@@ -43,9 +43,9 @@ pub(super) struct Wanted<'a> {
 /// Why a layer is not here yet.
 enum Fault {
     /// What came is not the layer: nothing of it is worth keeping.
-    Content(EngineError),
+    Content(Box<EngineError>),
     /// Anything else: what came is a beginning.
-    Other(EngineError),
+    Other(Box<EngineError>),
 }
 
 impl Fault {
@@ -53,21 +53,23 @@ impl Fault {
     fn of_registry(error: EngineError) -> Self {
         use strata_registry::Error::{DigestMismatch, SizeMismatch};
         match error {
-            EngineError::Registry(SizeMismatch { .. } | DigestMismatch { .. }) => Self::Content(error),
-            other => Self::Other(other),
+            EngineError::Registry(SizeMismatch { .. } | DigestMismatch { .. }) => {
+                Self::Content(Box::new(error))
+            }
+            other => Self::Other(Box::new(other)),
         }
     }
 }
 
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
-        Self::Other(error)
+        Self::Other(Box::new(error))
     }
 }
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        Self::Other(error.into())
+        Self::Other(Box::new(error.into()))
     }
 }
 
@@ -160,7 +162,7 @@ impl Fetcher {
                 Err(Fault::Content(error)) => {
                     download.restart()?;
                     if !resumed {
-                        return Err(error);
+                        return Err(*error);
                     }
                 }
                 Err(Fault::Other(error)) => {
@@ -168,7 +170,7 @@ impl Fetcher {
                         // Room for somebody else is worth more now than a beginning.
                         download.restart()?;
                     }
-                    return Err(error);
+                    return Err(*error);
                 }
             }
         }
@@ -321,16 +323,16 @@ impl Fetcher {
             let error = EngineError::layer(format!("layer {} of {}", blob.digest, self.repository), error);
             if about_content {
                 // The rest comes all the same: its digest says whether the registry sent what was pushed.
-                return Fault::Content(error);
+                return Fault::Content(Box::new(error));
             }
             growth.refuse();
-            Fault::Other(error)
+            Fault::Other(Box::new(error))
         })
     }
 }
 
 fn content(error: TransferError) -> Fault {
-    Fault::Content(error.into())
+    Fault::Content(Box::new(error.into()))
 }
 
 pub(super) fn check(cancel: &AtomicBool) -> Result<(), EngineError> {

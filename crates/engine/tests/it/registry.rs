@@ -1,65 +1,11 @@
-//! Registries for tests: Debian's own on loopback, a proxy that cuts connections, and one that lies.
+//! Registries for tests: Debian's own (the testbed's), a proxy that cuts connections, and one that lies.
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-/// `docker-registry` with a directory of its own; both go with it.
-pub(crate) struct Registry {
-    child: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
-
-impl Registry {
-    /// `None`, with the reason, where it is not installed.
-    pub(crate) fn start() -> Option<Self> {
-        let directory = tempfile::Builder::new().prefix("strata-registry-").tempdir_in("/var/tmp").unwrap();
-        // Free now; nothing else of these tests asks for a port by number.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = directory.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
-             delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            directory.path().join("data").display()
-        );
-        fs_err::write(&config, text).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = child.map_err(|error| eprintln!("SKIP: docker-registry: {error}")).ok()?;
-        let registry = Self { child, port, _directory: directory };
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-        panic!("docker-registry does not answer");
-    }
-
-    /// `127.0.0.1:5000`
-    pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+pub(crate) use strata_testbed::Registry;
 
 /// A proxy that breaks connections after random numbers of bytes.
 pub(crate) struct Cutter {
@@ -68,7 +14,7 @@ pub(crate) struct Cutter {
 }
 
 struct Shared {
-    to: u16,
+    to: String,
     /// Bytes after which a connection breaks, at least and at most.
     budget: (u64, u64),
     /// Cuts that are still to be made.
@@ -81,11 +27,11 @@ struct Shared {
 }
 
 impl Cutter {
-    pub(crate) fn new(to: u16, downwards: bool, budget: (u64, u64), cuts: u64) -> Self {
+    pub(crate) fn new(to: &str, downwards: bool, budget: (u64, u64), cuts: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            to,
+            to: to.to_owned(),
             budget,
             left: AtomicU64::new(cuts),
             downwards,
@@ -116,7 +62,7 @@ impl Cutter {
 
 impl Shared {
     fn connection(&self, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
+        let Ok(server) = TcpStream::connect(&self.to) else { return };
         client.set_nodelay(true).unwrap();
         server.set_nodelay(true).unwrap();
         std::thread::scope(|scope| {

@@ -202,7 +202,7 @@ fn a_thousand_cuts_of_a_pull() {
     let size = wanted as usize * 5_000;
     build(&world, &direct, 11, size);
     push(&engine(&world), &direct, None).unwrap();
-    let cutter = Cutter::new(registry.port(), true, (1_000, 8_000), wanted);
+    let cutter = Cutter::new(&registry.host(), true, (1_000, 8_000), wanted);
     pull(&engine(&other), &format!("{}/cut:1", cutter.host())).unwrap();
     let (cuts, bytes) = cutter.counted();
     assert!(cuts >= wanted, "{cuts} cuts");
@@ -228,7 +228,7 @@ fn a_thousand_cuts_of_a_push() {
     let wanted = cuts_wanted();
     let size = wanted as usize * 900;
     // Of what goes up before a cut, some 700 bytes are the heads of two requests.
-    let cutter = Cutter::new(address.port(), false, (1_000, 2_600), wanted);
+    let cutter = Cutter::new(&address.to_string(), false, (1_000, 2_600), wanted);
     let name = format!("{}/cut:1", cutter.host());
     build(&world, &name, 13, size);
     let (pushed, _) = push(&engine(&world), &name, None).unwrap();
@@ -255,7 +255,7 @@ fn cuts_of_a_push() {
     };
     const LAYERS: usize = 60;
     const NOISE: usize = 30_000;
-    let cutter = Cutter::new(registry.port(), false, (3_000, 90_000), 1000);
+    let cutter = Cutter::new(&registry.host(), false, (3_000, 90_000), 1000);
     let name = format!("{}/cut:1", cutter.host());
     let files: Vec<(String, Vec<u8>)> =
         (0..LAYERS).map(|n| (format!("f{n}"), noise(1000 + n as u64, NOISE))).collect();
@@ -288,7 +288,7 @@ fn what_came_before_the_end_is_kept_for_the_next_command() {
     build(&world, &direct, 17, NOISE);
     push(&engine(&world), &direct, None).unwrap();
     // One connection for documents, then every blob breaks off once and nobody tries again.
-    let cutter = Cutter::new(registry.port(), true, (1_500_000, 1_500_000), u64::MAX);
+    let cutter = Cutter::new(&registry.host(), true, (1_500_000, 1_500_000), u64::MAX);
     let name = format!("{}/kept:1", cutter.host());
     let once = || {
         let config = Config { retry: Retry::NEVER, ..Config::default() };
@@ -316,7 +316,7 @@ fn two_pulls_at_a_time_share_the_work() {
     let direct = format!("{}/both:1", registry.host());
     build(&world, &direct, 19, NOISE);
     push(&engine(&world), &direct, None).unwrap();
-    let cutter = Cutter::new(registry.port(), true, (u64::MAX - 1, u64::MAX - 1), 0);
+    let cutter = Cutter::new(&registry.host(), true, (u64::MAX - 1, u64::MAX - 1), 0);
     let name = format!("{}/both:1", cutter.host());
     std::thread::scope(|scope| {
         for _ in 0..4 {

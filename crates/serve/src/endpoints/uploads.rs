@@ -114,9 +114,11 @@ async fn take_chunk(asked: &mut Asked, claim: &mut Claim) -> Result<(), Refusal>
     outcome
 }
 
-/// GET: how far the upload is.
+/// GET: how far the upload is. Who asks was cut off, and goes on from the answer: nothing that an earlier request still
+/// has in its buffers may be added after it.
 pub(super) async fn status(asked: &Asked, name: &Repository, id: &str) -> Result<Answer, Refusal> {
-    Ok(progress(StatusCode::NO_CONTENT, &*find(asked, name, id).await?))
+    let claim = find(asked, name, id).await?.claim().await?;
+    Ok(progress(StatusCode::NO_CONTENT, &claim.session))
 }
 
 /// DELETE: the upload is given up.

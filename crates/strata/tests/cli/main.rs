@@ -20,9 +20,6 @@ mod outputs;
 mod ports;
 mod questions;
 mod registry;
-#[allow(dead_code, reason = "the engine's tests use the rest")]
-#[path = "../../../engine/tests/it/registry.rs"]
-mod remote;
 mod reproducible;
 #[allow(
     dead_code,

@@ -1,8 +1,8 @@
 //! `pull`, `push`, and what pulls by itself, against Debian's registry; with skopeo and podman at the other end.
 
-use crate::remote::Registry;
 use crate::world::World;
 use std::process::Command;
+use strata_testbed::Registry;
 
 /// A world with `HOST/app:1`, and its registry; `None`, with the reason, where there is none.
 fn pushed() -> Option<(World, Registry)> {
