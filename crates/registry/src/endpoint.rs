@@ -229,6 +229,11 @@ impl Endpoint {
             let response = self.client.send(self.request(&call, &url, header));
             if let Ok(response) = &response {
                 check_downgrade(&url, response, subject)?;
+                if !self.is_ours(response.url()) {
+                    let to = shown(response.url());
+                    let why = "a registry speaks for itself";
+                    return Err(Error::Redirect { subject: subject.to_string(), to, why });
+                }
             }
             Ok(response)
         })
@@ -261,8 +266,9 @@ impl Endpoint {
             };
             self.answered.store(true, Ordering::Relaxed);
             check_downgrade(&url, &response, call.subject)?;
-            // Twice: a token may have run out, and its successor may not have been asked for enough.
-            if response.status() != 401 || attempt == 2 || !self.is_ours(&url) {
+            // Twice: a token may have run out, and its successor may not have been asked for enough. Whoever we were
+            // redirected to has no say in who gets our credentials.
+            if response.status() != 401 || attempt == 2 || !self.is_ours(response.url()) {
                 return Ok(Ok(response));
             }
             let better =
@@ -401,13 +407,18 @@ fn purpose<'c>(call: &'c Call<'_>) -> Purpose<'c> {
     Purpose { repository: call.repository, scopes: &call.scopes }
 }
 
+/// Without the query, which may hold a signature.
+fn shown(url: &Url) -> String {
+    format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
 /// A redirect must not lead from TLS out into the open.
 fn check_downgrade(asked: &Url, response: &Response, subject: Subject<'_>) -> Result<(), Error> {
     let to = response.url();
     if asked.scheme() == "https" && to.scheme() == "http" {
         return Err(Error::Redirect {
             subject: subject.to_string(),
-            to: format!("http://{}{}", to.host_str().unwrap_or_default(), to.path()),
+            to: shown(to),
             why: "that is not encrypted, and the registry is",
         });
     }

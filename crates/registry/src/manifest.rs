@@ -73,7 +73,13 @@ impl Registries {
             if response.is_success()
                 && let (Some(digest), Some(size)) = (claimed(&response), response.content_length())
             {
-                return Ok(Descriptor::new(content_type(&response), digest, size));
+                return match target {
+                    Target::Digest(expected) if *expected != digest => {
+                        let subject = target.within(repository);
+                        Err(Error::DigestMismatch { subject, expected: *expected, found: digest })
+                    }
+                    _ => Ok(Descriptor::new(content_type(&response), digest, size)),
+                };
             }
             if matches!(response.status(), 429) {
                 return Err(endpoint.refusal(response, call("HEAD", repository, target).subject));

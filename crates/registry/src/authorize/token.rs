@@ -108,6 +108,9 @@ impl TokenServer {
         let asked = clock.now();
         let response = self.ask(client, request, &realm, clock)?;
         let fail = |message: String| failed(request, &realm, message);
+        if realm.scheme() == "https" && response.url().scheme() == "http" {
+            return Err(fail("it redirects to plain http".to_owned()));
+        }
         if !response.is_success() {
             let refusal = Refusal::read(response, clock.now());
             return Err(match refusal.status {

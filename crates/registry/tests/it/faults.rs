@@ -227,6 +227,31 @@ fn credentials_follow_no_redirect() {
 }
 
 #[test]
+fn a_host_that_was_redirected_to_asks_for_credentials_in_vain() {
+    let evil = Server::start(|_, out| {
+        let _ = out.write_all(&answer(200, &[], r#"{"token":"x"}"#));
+    });
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"x\"", evil.host());
+    let storage = Server::start(move |_, out| {
+        let _ = out.write_all(&answer(401, &[("WWW-Authenticate", &challenge)], ""));
+    });
+    let elsewhere = format!("http://{}/blob", storage.host());
+    let front = Server::start(move |_, out| {
+        let _ = out.write_all(&answer(307, &[("Location", &elsewhere)], ""));
+    });
+    let credentials = Credentials::none().with(&front.host(), Credential::password("me", "hunter2"));
+    let registries = Registries::new(Config { credentials: credentials.clone(), ..config().0 });
+    let repository = Repository::new(front.host(), "a");
+    let error = registries.blob(&repository, &Digest::of(b"x"), 1, 0).unwrap_err();
+    assert!(matches!(error, Error::Denied { .. } | Error::Unauthorized { .. }), "{error}");
+    let known = credentials.find_host(&front.host()).unwrap().unwrap();
+    let error = registries.check_login(&front.host(), &known).unwrap_err();
+    assert!(matches!(error, Error::Redirect { .. }), "{error}");
+    assert!(!storage.seen().is_empty());
+    assert_eq!(evil.seen().len(), 0, "credentials were sent to whom the redirect led");
+}
+
+#[test]
 fn a_registry_cannot_send_credentials_elsewhere_by_naming_a_token_server() {
     for (realm, want) in [
         ("http://token.example/", "credentials are not sent over plain http"),
