@@ -111,6 +111,10 @@ impl Authorizer {
         self.server.fetch(client, request, &*self.clock)
     }
 
+    pub(crate) fn shut_down(&self) {
+        self.server.shut_down();
+    }
+
     fn basic(&self, state: &mut State, purpose: &Purpose<'_>) -> Result<Option<String>, Error> {
         Ok(match self.credential(state, purpose)? {
             Some(Credential::Password { username, password }) => {

@@ -246,7 +246,7 @@ impl Blob {
             });
         };
         if self.position - self.began < GOOD_RUN {
-            self.endpoint.clock().sleep(pause);
+            self.endpoint.sleep(pause);
         }
         self.connect()
     }

@@ -5,7 +5,7 @@ use crate::challenge::{self, Challenge};
 use crate::error::answer::{Refusal, Subject};
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
-use crate::wait::{Clock, pause};
+use crate::wait::{Alarm, Clock, pause};
 use crate::{Config, Error, Repository};
 use std::fmt;
 use std::io::Read;
@@ -21,6 +21,7 @@ pub(crate) struct Endpoint {
     authorizer: Authorizer,
     retry: Retry,
     clock: Arc<dyn Clock>,
+    alarm: Arc<Alarm>,
     /// Plain http is allowed.
     insecure: bool,
     /// `https://host` or `http://host`, once it is known.
@@ -67,7 +68,7 @@ impl fmt::Debug for Endpoint {
 
 impl Endpoint {
     /// Reads the machine's certificates. Nothing is sent.
-    pub(crate) fn new(machine: Machine, config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(machine: Machine, config: &Config, alarm: &Arc<Alarm>) -> Result<Self, Error> {
         let names = [machine.host.as_str(), machine.address.as_str()];
         let names = if names[0] == names[1] { &names[..1] } else { &names[..] };
         let Certificates { authorities, identity } = Certificates::find(&config.certificates, names)?;
@@ -82,7 +83,7 @@ impl Endpoint {
         };
         let client = Client::new(options)
             .map_err(|source| Error::Settings { what: machine.host.clone(), why: source.to_string() })?;
-        let server = TokenServer::new(&machine, config);
+        let server = TokenServer::new(&machine, config, alarm);
         let clock = config.clock.clone();
         let authorizer = Authorizer::new(&machine.host, config.credentials.clone(), clock.clone(), server);
         let base = match (machine.scheme, insecure) {
@@ -95,6 +96,7 @@ impl Endpoint {
             authorizer,
             retry: config.retry,
             clock,
+            alarm: alarm.clone(),
             insecure,
             base: Mutex::new(base),
             answered: AtomicBool::new(false),
@@ -106,13 +108,20 @@ impl Endpoint {
         &self.machine.host
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.clock
+    /// Waits, unless everything is being ended.
+    pub(crate) fn sleep(&self, pause: Duration) {
+        self.clock.sleep(pause, &self.alarm);
+    }
+
+    /// Ends what is under way with this machine and its token servers.
+    pub(crate) fn shut_down(&self) {
+        self.client.shut_down();
+        self.authorizer.shut_down();
     }
 
     /// How long to wait after so many failures; `None`: give up.
     pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
-        pause(self.retry, failures, asked)
+        pause(self.retry, failures, asked).filter(|_| !self.alarm.has_rung())
     }
 
     /// Sends a request without a body or with a small one, and gives the answer, whatever its status; but a 401 is met
@@ -134,7 +143,7 @@ impl Endpoint {
                 _ => None,
             };
             match (pause, outcome) {
-                (Some(pause), _) => self.clock.sleep(pause),
+                (Some(pause), _) => self.sleep(pause),
                 (None, Ok(response)) => return Ok(response),
                 (None, Err(error)) => return Err(self.transport(subject, error, failures)),
             }

@@ -220,6 +220,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// [`Registries::shut_down`](crate::Registries::shut_down) came before it.
+    #[error("canceled")]
+    Cancelled,
     /// Credentials could not be read or kept.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),

@@ -65,4 +65,4 @@ pub use repository::{Repository, Target};
 pub use scope::Access;
 pub use strata_http::{Options as HttpOptions, Proxies, Retry};
 pub use upload::{Mount, Source, Upload};
-pub use wait::{Clock, NextTry, SystemClock};
+pub use wait::{Alarm, Clock, NextTry, SystemClock};

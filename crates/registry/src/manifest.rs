@@ -111,7 +111,7 @@ fn get(endpoint: &Endpoint, repository: &Repository, target: &Target) -> Result<
             Err(error) => error,
         };
         match endpoint.pause(failures, None).filter(|_| error.is_transient()) {
-            Some(pause) => endpoint.clock().sleep(pause),
+            Some(pause) => endpoint.sleep(pause),
             None => return Err(endpoint.transport(subject, error, failures)),
         }
     }

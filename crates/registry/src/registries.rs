@@ -3,6 +3,7 @@ use crate::endpoint::{At, Call, Endpoint};
 use crate::error::answer::Subject;
 use crate::hosts::Machine;
 use crate::scope::Scopes;
+use crate::wait::Alarm;
 use crate::{Access, Config, Error, Repository};
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +23,8 @@ struct Shared {
     endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Mirrors that failed, and until when they are left alone.
     resting: Mutex<HashMap<String, SystemTime>>,
+    /// Rings when everything ends.
+    alarm: Arc<Alarm>,
 }
 
 impl fmt::Debug for Registries {
@@ -33,7 +36,17 @@ impl fmt::Debug for Registries {
 impl Registries {
     /// A client. Nothing is read or sent before it is used.
     pub fn new(config: Config) -> Self {
-        Self(Arc::new(Shared { config, endpoints: Mutex::default(), resting: Mutex::default() }))
+        let (endpoints, resting) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { config, endpoints, resting, alarm: Arc::default() }))
+    }
+
+    /// Ends everything under way, in whatever thread, for good: whoever reads, sends or waits gets an error at once. That
+    /// is how a command is cancelled.
+    pub fn shut_down(&self) {
+        self.0.alarm.ring();
+        for endpoint in self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            endpoint.shut_down();
+        }
     }
 
     /// What it was made from.
@@ -65,7 +78,7 @@ impl Registries {
     /// A machine that is no registry of ours, which gets no credentials.
     pub(crate) fn stranger(&self, host: &str) -> Result<Arc<Endpoint>, Error> {
         let config = Config { credentials: crate::Credentials::none(), ..self.0.config.clone() };
-        Ok(Arc::new(Endpoint::new(Machine::of(host), &config)?))
+        Ok(Arc::new(Endpoint::new(Machine::of(host), &config, &self.0.alarm)?))
     }
 
     /// Asks the mirrors in turn, then the registry itself, until one gives an answer; the registry's own error decides.
@@ -109,11 +122,14 @@ impl Registries {
         key: String,
         machine: impl FnOnce() -> Result<Machine, Error>,
     ) -> Result<Arc<Endpoint>, Error> {
+        if self.0.alarm.has_rung() {
+            return Err(Error::Cancelled);
+        }
         let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = endpoints.get(&key) {
             return Ok(known.clone());
         }
-        let endpoint = Arc::new(Endpoint::new(machine()?, &self.0.config)?);
+        let endpoint = Arc::new(Endpoint::new(machine()?, &self.0.config, &self.0.alarm)?);
         endpoints.insert(key, endpoint.clone());
         Ok(endpoint)
     }

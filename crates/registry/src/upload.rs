@@ -282,7 +282,7 @@ impl Upload {
                 Streamed::Failed(error) => self.endpoint.transport(subject, error, failures),
             });
         };
-        self.endpoint.clock().sleep(pause);
+        self.endpoint.sleep(pause);
         if !lost && self.ask_for_progress(digest)? {
             return Ok(());
         }

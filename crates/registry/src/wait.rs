@@ -3,6 +3,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use strata_http::Retry;
 
@@ -10,8 +11,33 @@ use strata_http::Retry;
 pub trait Clock: Send + Sync {
     /// The time of day.
     fn now(&self) -> SystemTime;
-    /// Waits.
-    fn sleep(&self, duration: Duration);
+    /// Waits, or returns as soon as the alarm rings.
+    fn sleep(&self, duration: Duration, alarm: &Alarm);
+}
+
+/// Wakes those who wait when nothing is worth waiting for any more.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    rung: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Alarm {
+    /// Waits so long, but not after the alarm has rung.
+    pub fn wait(&self, duration: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it rang or the time is over is all the same.
+        drop(self.bell.wait_timeout_while(rung, duration, |rung| !*rung));
+    }
+
+    pub(crate) fn has_rung(&self) -> bool {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.bell.notify_all();
+    }
 }
 
 /// The machine's clock.
@@ -23,8 +49,8 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
-    fn sleep(&self, duration: Duration) {
-        std::thread::sleep(duration);
+    fn sleep(&self, duration: Duration, alarm: &Alarm) {
+        alarm.wait(duration);
     }
 }
 

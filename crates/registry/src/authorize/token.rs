@@ -5,12 +5,12 @@ use crate::error::answer::Refusal;
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
 use crate::text::printable;
-use crate::wait::{Clock, pause};
+use crate::wait::{Alarm, Clock, pause};
 use crate::{Config, Error};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use strata_http::{Client, Options, Redirects, Request, Response, Retry, Url};
 
@@ -65,6 +65,7 @@ pub(crate) struct TokenServer {
     /// Hosts that may be sent passwords over plain http, besides this machine.
     insecure: Vec<String>,
     retry: Retry,
+    alarm: Arc<Alarm>,
     /// By host: those that are not the registry itself.
     clients: Mutex<HashMap<String, Client>>,
 }
@@ -82,13 +83,14 @@ struct Answer {
 }
 
 impl TokenServer {
-    pub(crate) fn new(registry: &Machine, config: &Config) -> Self {
+    pub(crate) fn new(registry: &Machine, config: &Config, alarm: &Arc<Alarm>) -> Self {
         Self {
             registry: registry.clone(),
             certificates: config.certificates.clone(),
             http: config.http.clone(),
             insecure: config.insecure.clone(),
             retry: config.retry,
+            alarm: alarm.clone(),
             clients: Mutex::default(),
         }
     }
@@ -190,6 +192,12 @@ impl TokenServer {
         Ok(client)
     }
 
+    pub(crate) fn shut_down(&self) {
+        for client in self.clients.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            client.shut_down();
+        }
+    }
+
     fn ask(
         &self,
         client: &Client,
@@ -207,8 +215,8 @@ impl TokenServer {
                 Err(error) if error.is_transient() => pause(self.retry, failures, None),
                 _ => None,
             };
-            match pause {
-                Some(pause) => clock.sleep(pause),
+            match pause.filter(|_| !self.alarm.has_rung()) {
+                Some(pause) => clock.sleep(pause, &self.alarm),
                 None => return outcome.map_err(|error| failed(request, realm, error.to_string())),
             }
         }

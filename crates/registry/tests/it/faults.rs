@@ -319,3 +319,30 @@ fn foreign_layers_come_from_where_they_are_and_get_no_credentials() {
         ));
     }
 }
+
+#[test]
+fn a_client_that_is_shut_down_ends_what_waits() {
+    // It never accepts.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let busy = Server::start(|request, out| {
+        let reply = match request.target.as_str() {
+            "/v2/" => answer(200, &[], ""),
+            _ => answer(429, &[("Retry-After", "25")], ""),
+        };
+        let _ = out.write_all(&reply);
+    });
+    for host in [silent, busy.host()] {
+        let registries = Registries::new(Config::default());
+        let start = std::time::Instant::now();
+        let error = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| registries.resolve(&reference(&host)).unwrap_err());
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!waiting.is_finished(), "nothing had to be waited for");
+            registries.shut_down();
+            waiting.join().unwrap()
+        });
+        assert!(start.elapsed() < Duration::from_secs(5), "{error}");
+        assert!(registries.resolve(&reference(&host)).is_err());
+    }
+}

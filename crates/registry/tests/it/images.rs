@@ -3,7 +3,7 @@ use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use strata_oci::{Descriptor, Digest, Manifest, Raw, media_type};
-use strata_registry::{Clock, Config, Error, Put, Registries, Repository, Retry, Target};
+use strata_registry::{Alarm, Clock, Config, Error, Put, Registries, Repository, Retry, Target};
 
 /// A clock that notes how long it was asked to wait, and does not.
 #[derive(Default)]
@@ -20,7 +20,7 @@ impl Clock for Impatient {
         SystemTime::now()
     }
 
-    fn sleep(&self, duration: Duration) {
+    fn sleep(&self, duration: Duration, _alarm: &Alarm) {
         self.0.lock().unwrap().push(duration);
     }
 }
