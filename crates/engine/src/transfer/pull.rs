@@ -1,6 +1,6 @@
 //! `pull`.
 use super::documents::{RemoteImage, find};
-use super::layer::Fetcher;
+use super::layer::{Fetcher, check};
 use super::{Progress, TransferEvents};
 use crate::{Engine, EngineError};
 use std::sync::atomic::AtomicBool;
@@ -46,6 +46,16 @@ pub struct Pulled {
 impl Engine {
     /// Fetches images from their registry. Each becomes visible when all of it is here.
     pub fn pull(
+        &self,
+        request: &PullRequest,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Pulled>, EngineError> {
+        // Whatever fails once it is cancelled fails because of that.
+        self.pull_all(request, events, cancel).map_err(|error| check(cancel).err().unwrap_or(error))
+    }
+
+    fn pull_all(
         &self,
         request: &PullRequest,
         events: &TransferEvents<'_>,

@@ -3,6 +3,7 @@ mod forms;
 mod sender;
 mod upload;
 
+use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
 use sender::Sender;
@@ -56,7 +57,9 @@ impl Engine {
             lease.hold(&config.value().rootfs.diff_ids)?;
             self.push_config(&config, reference, request.recipe, events, cancel)
         };
-        references.iter().map(push).collect()
+        let pushed: Result<Vec<Pushed>, EngineError> = references.iter().map(push).collect();
+        // Whatever fails once it is cancelled fails because of that.
+        pushed.map_err(|error| check(cancel).err().unwrap_or(error))
     }
 
     /// Sends an image that need not be recorded in the store; its layers must be there, and held.

@@ -1,7 +1,7 @@
 //! `pull`.
 
 use super::arguments::exactly;
-use super::transfer::{Display, cancelled_by_signals};
+use super::transfer::{Cancel, Display};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
@@ -68,8 +68,8 @@ pub(super) fn names_a_tag(text: &str) -> bool {
 
 /// Pulls, and says what became of it.
 fn pull(engine: &Engine, request: &PullRequest, display: &Display) -> Result<Vec<Pulled>, EngineError> {
-    let cancel = cancelled_by_signals()?;
-    let pulled = engine.pull(request, &|progress| display.show(progress), &cancel);
+    let cancel = Cancel::by_signals(engine)?;
+    let pulled = engine.pull(request, &|progress| display.show(progress), cancel.flag());
     display.end();
     let pulled = pulled?;
     if let Some(last) = pulled.last() {

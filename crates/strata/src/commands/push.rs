@@ -2,7 +2,7 @@
 
 use super::arguments::exactly;
 use super::pull::names_a_tag;
-use super::transfer::{Display, cancelled_by_signals};
+use super::transfer::{Cancel, Display};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
@@ -70,8 +70,8 @@ impl Push {
             emit("Using default tag: latest\n")?;
         }
         let display = if self.quiet { Display::silent() } else { Display::stdout() };
-        let cancel = cancelled_by_signals()?;
-        let pushed = engine.push(&request, &|progress| display.show(progress), &cancel);
+        let cancel = Cancel::by_signals(&engine)?;
+        let pushed = engine.push(&request, &|progress| display.show(progress), cancel.flag());
         display.end();
         pushed?;
         if self.quiet {

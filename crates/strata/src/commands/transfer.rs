@@ -3,13 +3,18 @@
 use crate::render::units;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use strata_engine::Engine;
 use strata_engine::transfer::{Progress, Status};
 
 /// Bars are drawn at most so often.
 const FRAME: Duration = Duration::from_millis(80);
+/// How often it is looked whether a signal came.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 /// Width of a bar, as Docker's.
 const BAR: usize = 50;
 
@@ -231,16 +236,49 @@ fn bar(done: u64, total: u64) -> String {
     format!("[{bar}]  {}/{}", units::size(done), units::size(total))
 }
 
-/// Set by the first signal: what is under way is given up in good order, and what came is kept. The second one ends the
-/// program at once.
-pub(crate) fn cancelled_by_signals() -> Result<Arc<AtomicBool>, io::Error> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // Registered first, so that it sees the flag as the first signal left it.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&cancel))?;
-        signal_hook::flag::register(signal, Arc::clone(&cancel))?;
+/// What the first signal cancels: it is given up in good order, and what came is kept. The second one ends the program at
+/// once.
+pub(crate) struct Cancel {
+    flag: Arc<AtomicBool>,
+    /// Dropped first, which ends the thread: one that lived on would take signals from whatever comes next.
+    going_on: Option<Sender<()>>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl Cancel {
+    /// Until this is dropped, a signal also ends what waits for a registry that is silent, or for the next try.
+    pub(crate) fn by_signals(engine: &Engine) -> io::Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
+            // Registered first, so that it sees the flag as the first signal left it.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+        }
+        let (going_on, over) = channel();
+        let (seen, registries) = (Arc::clone(&flag), engine.registries().clone());
+        let watch = std::thread::spawn(move || {
+            while over.recv_timeout(SIGNAL_CHECK) == Err(RecvTimeoutError::Timeout) {
+                if seen.load(Ordering::Relaxed) {
+                    return registries.shut_down();
+                }
+            }
+        });
+        Ok(Self { flag, going_on: Some(going_on), watch: Some(watch) })
     }
-    Ok(cancel)
+
+    /// Set by a signal.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.flag
+    }
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        drop(self.going_on.take());
+        // It does nothing that could panic.
+        let _ = self.watch.take().map(JoinHandle::join);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `pull`, `push`, and what pulls by itself, against Debian's registry; with skopeo and podman at the other end.
 
 use crate::world::World;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use strata_testbed::Registry;
 
 /// A world with `HOST/app:1`, and its registry; `None`, with the reason, where there is none.
@@ -201,4 +201,31 @@ fn podman_reads_and_writes_what_we_do() {
     other.ok(&["pull", "-q", &back]);
     assert_eq!(identity(&other, &back), (id, layers));
     podman(&["rmi", "-f", "-a"]);
+}
+
+#[test]
+fn a_signal_ends_a_pull_that_waits_for_its_registry() {
+    let busy = strata_testbed::Server::start(|request, out| {
+        let reply = match request.target.as_str() {
+            "/v2/" => strata_testbed::answer(200, &[], ""),
+            _ => strata_testbed::answer(429, &[("Retry-After", "25")], ""),
+        };
+        let _ = out.write_all(&reply);
+    });
+    // It takes connections and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("127.0.0.1:{}", listener.local_addr().expect("bound").port());
+    let world = World::new();
+    for host in [busy.host(), silent] {
+        let mut command = world.command(&["pull", &format!("{host}/a:1")]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strata starts");
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        let start = std::time::Instant::now();
+        let output = child.wait_with_output().expect("it ran");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*text), (Some(130), "canceled\n"), "{host}");
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{host}: {:?}", start.elapsed());
+    }
 }
