@@ -80,6 +80,7 @@ impl Step {
         });
         let kind = match error {
             WorkerError::Remote { .. } => BuildErrorKind::Worker(error),
+            WorkerError::Cancelled => BuildErrorKind::Cancelled,
             error => BuildErrorKind::CacheKey(error),
         };
         match word {

@@ -133,7 +133,11 @@ impl Build {
         if fetches {
             cancel_on_signals(&cancel, &interrupted)?;
         }
-        let Request { mut request, dockerfile } = self.request(mode, global, &cancel)?;
+        let signalled = |failure: Failure| match interrupted.load(Ordering::Relaxed) {
+            0 => failure,
+            signal => failure.with_signal(signal),
+        };
+        let Request { mut request, dockerfile } = self.request(mode, global, &cancel).map_err(signalled)?;
         outputs.check(&request)?;
         outputs.prepare(&mut request)?;
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
@@ -183,13 +187,7 @@ impl Build {
                 }
                 Ok(0)
             }
-            Err(error) => {
-                let failure = failure(&error, &dockerfile, summary, on_error, global);
-                match interrupted.load(Ordering::Relaxed) {
-                    0 => Err(failure),
-                    signal => Err(failure.with_signal(signal)),
-                }
-            }
+            Err(error) => Err(signalled(failure(&error, &dockerfile, summary, on_error, global))),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Builds of what is elsewhere: servers on loopback.
 
 use crate::server::{Server, answer};
-use crate::world::{World, archive};
+use crate::world::{World, archive, wait_for};
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 const DOCKERFILE: &[u8] = b"FROM scratch\nCOPY f /f\n";
 
@@ -86,6 +89,35 @@ fn what_cannot_be_fetched_is_told() {
         stderr.ends_with(&format!("failed to solve: {missing}: invalid response status 404\n")),
         "{stderr}"
     );
+}
+
+/// Ctrl-C while a server is silent: in a context, in a repository, in an ADD.
+#[test]
+fn a_silent_server_can_be_interrupted() {
+    let world = World::new();
+    let server = Server::start(|request, out| {
+        if request.target != "/stop" {
+            let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx");
+            std::thread::sleep(std::time::Duration::from_secs(30));
+        }
+        false
+    });
+    world.file("add/Dockerfile", format!("FROM scratch\nADD {} /x\n", server.url("/x")).as_bytes());
+    for (number, context) in
+        [server.url("/context"), server.url("/x.git"), "add".to_owned()].iter().enumerate()
+    {
+        let mut child =
+            world.command(&["build", "-q", context]).stderr(Stdio::piped()).spawn().expect("starts");
+        wait_for(|| server.seen().len() > number);
+        let started = Instant::now();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{context}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{context}");
+        let mut stderr = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
+        assert!(stderr.ends_with("canceled\n") && !stderr.contains("cache key"), "{stderr}");
+    }
 }
 
 #[test]
