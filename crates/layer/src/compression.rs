@@ -33,7 +33,10 @@ pub enum Compression {
 const BUFFER: usize = 128 << 10;
 
 impl Compression {
-    /// Told by the first bytes (6 are enough).
+    /// So many bytes tell.
+    pub const HEAD: usize = 6;
+
+    /// Told by the first bytes.
     pub fn detect(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, 8, ..] => Self::Gzip,
@@ -51,8 +54,8 @@ impl Compression {
 /// # Errors
 /// What reading the first bytes gives. A stream that is damaged or cut off is an error of the reads that follow.
 pub fn decompress<'a>(mut input: Box<dyn Read + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
-    let mut head = Vec::with_capacity(6);
-    input.by_ref().take(6).read_to_end(&mut head)?;
+    let mut head = Vec::with_capacity(Compression::HEAD);
+    input.by_ref().take(Compression::HEAD as u64).read_to_end(&mut head)?;
     let compression = Compression::detect(&head);
     let input = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(input));
     decompress_as(compression, input)

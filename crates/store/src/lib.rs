@@ -70,7 +70,7 @@ pub use images::{
     ImageRecord, Images, LabelFilter, Origin, Prune, RemoveConflict, RemoveOptions, Removed, Resolved,
     StoredManifest, Used,
 };
-pub use layers::{Ingest, LayerMode, LayerModeRecord, LayerRecord, Layers};
+pub use layers::{Ingest, LayerMode, LayerModeRecord, LayerRecord, Layers, TarFile};
 pub use leases::{Lease, Leases};
 pub use network::{Networks, PortBinding, Protocol};
 pub use open::{Access, Store, StoreOptions};

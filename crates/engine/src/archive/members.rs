@@ -4,12 +4,14 @@ use crate::{Engine, EngineError};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io::{BufReader, Cursor, ErrorKind, Read};
-use strata_layer::compression::{Compression, decompress};
+use strata_layer::compression::{Compression, decompress, decompress_as};
 use strata_layer::tar::{Member, MemberKind, Reader};
 use strata_layer::{Contents, LayerError, LayerInfo, Limits, ingest};
 use strata_oci::{Descriptor, DiffId, Digest};
 use strata_store::{Ingest, Lease};
 
+/// Read at once of a layer.
+const BUFFER: usize = 128 << 10;
 /// A document larger than this is not one; smaller members are read into memory to find out.
 const MAX_DOCUMENT: u64 = 4 << 20;
 /// All documents together may take this much memory.
@@ -243,8 +245,11 @@ fn is_manifest(path: &str) -> bool {
 fn take_layer(engine: &Engine, lease: &Lease, path: &str, content: Input<'_>) -> Result<Layer, EngineError> {
     let staged = engine.store().layers().begin(lease)?;
     let mut file = staged.tar_file()?;
-    let mut hashed = Hashed { input: content, hasher: named_digest(path).map(|_| Sha256::new()) };
-    let mut content = decompress(Box::new(&mut hashed))?;
+    let (compression, content) = detect(content)?;
+    // Of what is not compressed the DiffId is the digest.
+    let hasher = named_digest(path).filter(|_| compression != Compression::None).map(|_| Sha256::new());
+    let mut hashed = Hashed { input: content, hasher };
+    let mut content = decompress_as(compression, BufReader::with_capacity(BUFFER, &mut hashed))?;
     let ingested = ingest(&mut content, &mut file, &Limits::default());
     drop(content);
     let (info, contents) = match ingested {
@@ -254,13 +259,21 @@ fn take_layer(engine: &Engine, lease: &Lease, path: &str, content: Input<'_>) ->
         Err(error) => return Err(EngineError::layer(path, error)),
     };
     std::io::copy(&mut hashed, &mut std::io::sink())?;
-    if let (Some(expected), Some(hasher)) = (named_digest(path), hashed.hasher) {
-        let actual = Digest::from_bytes(hasher.finalize().into());
+    if let Some(expected) = named_digest(path) {
+        let read = hashed.hasher.map(|hasher| Digest::from_bytes(hasher.finalize().into()));
+        let actual = read.unwrap_or(*info.diff_id.digest());
         if actual != expected {
             return Ok(Layer::Bad(format!("it is damaged: its content has the digest {actual}")));
         }
     }
     Ok(Layer::New(Box::new((staged, info, contents))))
+}
+
+/// How a stream is compressed, by its first bytes, and the whole stream.
+fn detect(mut input: Input<'_>) -> std::io::Result<(Compression, Input<'_>)> {
+    let mut head = Vec::with_capacity(Compression::HEAD);
+    input.by_ref().take(Compression::HEAD as u64).read_to_end(&mut head)?;
+    Ok((Compression::detect(&head), Box::new(Cursor::new(head).chain(input))))
 }
 
 /// Whether the bytes are at fault, and not the disk they are written to.

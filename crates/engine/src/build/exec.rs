@@ -252,7 +252,7 @@ fn pack(
     parents: &[LayerHandle],
 ) -> Result<CommittedLayer, EngineError> {
     let staged = layers.begin(lease)?;
-    let mut file = staged.tar_file()?.into_file();
+    let mut file = staged.tar_file()?;
     let (info, contents) = strata_layer::pack(upper, &mut file)
         .map_err(|error| EngineError::layer("cannot pack the layer", error))?;
     let below = parents

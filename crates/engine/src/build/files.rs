@@ -16,6 +16,7 @@ use strata_layer::copy::{self, Chmod, CopyOptions, SelectOptions};
 use strata_layer::tree::{InlineFiles, SourceTree};
 use strata_layer::{LayerBuilder, Stack};
 use strata_oci::{DiffId, Digest};
+use strata_store::TarFile;
 
 /// How a build's selection is read by the layer crate.
 pub(super) fn select_options(selection: &Selection, unpack: bool) -> Result<SelectOptions, EngineError> {
@@ -84,12 +85,12 @@ impl EngineWorker<'_> {
     fn make_layer(
         &self,
         below: &[DiffId],
-        fill: impl FnOnce(&Stack, &mut LayerBuilder<std::fs::File>) -> Result<(), WorkerError>,
+        fill: impl FnOnce(&Stack, &mut LayerBuilder<TarFile>) -> Result<(), WorkerError>,
     ) -> Result<CommittedLayer, WorkerError> {
         let layers = self.engine().store().layers();
         let stack = layers.stack(below).map_err(store_failed)?;
         let staged = layers.begin(self.lease()).map_err(store_failed)?;
-        let file = staged.tar_file().map_err(store_failed)?.into_file();
+        let file = staged.tar_file().map_err(store_failed)?;
         let mut builder = LayerBuilder::new(file);
         fill(&stack, &mut builder)?;
         let (_, info, contents) = builder
@@ -106,7 +107,7 @@ impl EngineWorker<'_> {
         has_root: bool,
         selections: &[Arc<copy::Selection>],
         op: &CopyOp,
-        builder: &mut LayerBuilder<std::fs::File>,
+        builder: &mut LayerBuilder<TarFile>,
     ) -> Result<(), WorkerError> {
         let created = seconds(op.epoch);
         let owner = match op.chown.as_deref() {

@@ -116,6 +116,6 @@ fn write(
     ingest: &Ingest,
     fill: impl FnOnce(&mut dyn std::io::Write) -> Result<(LayerInfo, Contents), LayerError>,
 ) -> Result<(LayerInfo, Contents), EngineError> {
-    let mut tar = ingest.tar_file()?.into_file();
+    let mut tar = ingest.tar_file()?;
     fill(&mut tar).map_err(|error| EngineError::layer("cannot make a layer of other layers", error))
 }

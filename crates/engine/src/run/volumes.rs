@@ -130,7 +130,7 @@ impl Engine {
         let what = || format!("cannot fill {}", directory.display());
         let lease = self.store().leases().acquire()?;
         let staged = self.store().layers().begin(&lease)?;
-        let tar = staged.tar_file()?.into_file();
+        let tar = staged.spool_file()?.into_file();
         unpack(Arc::new(stack.clone()), path, b"/", tar, directory).map_err(|error| match error {
             UnpackError::Copy(error) => EngineError::Invalid(format!("{}: {error}", what())),
             UnpackError::Layer(error) => EngineError::layer(what(), error),

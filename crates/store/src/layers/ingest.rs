@@ -1,4 +1,5 @@
 //! A layer on its way into the store.
+use super::writeback::{TarFile, Writeback};
 use super::{LayerRecord, Layers, find, variant};
 use crate::db::{Bytes32, now};
 use crate::root::{index_name, mount_name, sync_directory};
@@ -17,13 +18,15 @@ use strata_oci::{DiffId, Digest};
 pub struct Ingest {
     layers: Layers,
     lease: Lease,
+    // Before the directory that it writes in.
+    writeback: Writeback,
     staging: Staging,
 }
 
 impl Ingest {
     pub(super) fn new(layers: Layers, lease: Lease) -> Result<Self, StoreError> {
         let staging = Staging::new(&layers.core.root)?;
-        Ok(Self { layers, lease, staging })
+        Ok(Self { layers, lease, writeback: Writeback::default(), staging })
     }
 
     /// The staging directory, for whatever else the layer's making needs on the same file system.
@@ -31,8 +34,13 @@ impl Ingest {
         self.staging.path()
     }
 
-    /// The file to write the tar into, empty. Readable too.
-    pub fn tar_file(&self) -> Result<fs::File, StoreError> {
+    /// The file to write the tar into, empty. There is one.
+    pub fn tar_file(&self) -> Result<TarFile, StoreError> {
+        Ok(self.writeback.writer(self.spool_file()?))
+    }
+
+    /// The same, as a file that can be read, too, for a layer that is not to be committed.
+    pub fn spool_file(&self) -> Result<fs::File, StoreError> {
         let mut options = fs::OpenOptions::new();
         Ok(options.read(true).write(true).create(true).truncate(true).open(self.tar_path())?)
     }
@@ -102,6 +110,7 @@ impl Ingest {
     }
 
     fn sync_tar(&self, info: &LayerInfo) -> Result<(), StoreError> {
+        self.writeback.finish()?;
         let path = self.tar_path();
         let tar = fs::File::open(&path)?;
         let actual = tar.metadata()?.len();

@@ -4,9 +4,11 @@ mod mode;
 mod mounts;
 mod opened;
 mod tree;
+mod writeback;
 
 pub use ingest::Ingest;
 pub use mode::{LayerMode, LayerModeRecord};
+pub use writeback::TarFile;
 
 use crate::core::Core;
 use crate::db::{Bytes32, Time};

@@ -43,7 +43,7 @@ fn a_newer_database_is_refused() {
     drop(store.store);
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = Store::open(options(directory.path())).unwrap_err();
-    assert!(error.to_string().contains("database version 99 (known: 2)"), "{error}");
+    assert!(error.to_string().contains("database version 99 (known: "), "{error}");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Fetcher<'_> {
         let tree: Arc<dyn SourceTree> = Arc::new(ContextDir::open(directory, None, None).map_err(unkept)?);
         let layers = self.engine.store().layers();
         let staged = layers.begin(&self.lease)?;
-        let mut builder = LayerBuilder::new(staged.tar_file()?.into_file());
+        let mut builder = LayerBuilder::new(staged.tar_file()?);
         // The directory itself, for its time: a copy of it shows that.
         let top = tree.entry(path.as_bytes()).map_err(unkept)?.filter(|_| with_top);
         if let Some(Entry { metadata, .. }) = top {
