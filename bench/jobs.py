@@ -1,66 +1,14 @@
-"""The jobs. Each takes a tool and gives one (value, peak KiB) per run; what is not measured happens before the yield."""
-import os, shutil, subprocess, time
+"""The jobs. Each takes a tool and gives one (value, peak KiB) per run; what is not measured happens before the yield.
+
+A job may end after any of its yields: what it made for the tool it takes back in a `finally`.
+"""
+import os, subprocess, time
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Callable
 import measure
+from inputs import write
 
-
-class Inputs:
-    """What the jobs read, made when first asked for."""
-
-    def __init__(self, directory, repo, files):
-        self.directory, self.repo, self.files = directory, repo, files
-        os.makedirs(directory)
-
-    def _context(self, name, *args):
-        path = os.path.join(self.directory, name)
-        maker = os.path.join(self.repo, "bench/make_context.py")
-        subprocess.run([maker, path, *args], check=True, stdout=subprocess.DEVNULL)
-        return path
-
-    def _base(self, kind):
-        base = os.path.join(self.repo, "scripts/base")
-        return subprocess.run([base, kind], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-    @cached_property
-    def busybox(self):
-        return self._base("busybox")
-
-    @cached_property
-    def context(self):
-        """`COPY . /app` of many small files."""
-        path = self._context("context", "--files", str(self.files))
-        write(path, "Dockerfile", "FROM scratch\nCOPY . /app\n")
-        return path
-
-    @cached_property
-    def steps(self):
-        """Twenty RUN steps that do next to nothing."""
-        path = os.path.join(self.directory, "steps")
-        os.makedirs(path)
-        write(path, "Dockerfile", "FROM busybox\n" + "".join(f"RUN echo {i} > /file{i}\n" for i in range(20)))
-        return path
-
-    @cached_property
-    def archive(self):
-        """As many bytes as the saved large image has."""
-        path = os.path.join(self.directory, "archive")
-        subprocess.run(["tar", "-C", self.large, "-cf", path, "."], check=True)
-        return path
-
-    @cached_property
-    def large(self):
-        """An image of 650 MB: a Python on Debian, 7,000 small files, one incompressible file."""
-        path = self._context("large", "--files", "7000", "--big-mib", "400")
-        shutil.copy(self._base("python"), os.path.join(path, "python.tar"))
-        write(path, "Dockerfile", "FROM scratch\nADD python.tar /\nCOPY pkg* big.bin /app/\n")
-        return path
-
-
-def write(directory, name, text):
-    with open(os.path.join(directory, name), "w") as file:
-        file.write(text)
+SECONDS, KIB, BYTES = "s", "KiB", "B"
 
 
 @dataclass
@@ -68,8 +16,12 @@ class Job:
     name: str
     about: str
     run: Callable
-    show: Callable = lambda seconds: f"{seconds:.3f} s"
-    bound: Callable | None = None
+    unit: str = SECONDS
+    bound: Callable | None = None  # what a plain tool of the system takes for the same bytes
+    limit: float | None = None  # target of strata, in the unit
+    of_bound: float | None = None  # the same, as a multiple of `bound`
+    ours: bool = False  # only strata by default: the others take minutes, or have nothing like it
+    once: bool = False  # too long to be repeated
 
 
 def pair(sample):
@@ -77,7 +29,7 @@ def pair(sample):
 
 
 def copied(source):
-    """What a plain copy takes: the bound to compare with."""
+    """A plain copy."""
     def job(inputs, runs):
         target = os.path.join(inputs.directory, "copied")
         for _ in range(runs):
@@ -86,16 +38,21 @@ def copied(source):
     return job
 
 
-def copy_cold(tool, inputs, runs):
-    for _ in range(runs):
-        tool.forget_cache()
-        yield pair(tool.build(inputs.context, "copy", "--no-cache"))
+def cold(context, tag):
+    def job(tool, inputs, runs):
+        directory = context(inputs)
+        for _ in range(runs):
+            tool.forget_cache()
+            yield pair(tool.build(directory, tag, "--no-cache"))
+    return job
 
 
-def copy_warm(tool, inputs, runs):
-    tool.build(inputs.context, "copy")
-    for _ in range(runs):
-        yield pair(tool.build(inputs.context, "copy"))
+def warm(context, tag):
+    def job(tool, inputs, runs):
+        tool.build(context(inputs), tag)
+        for _ in range(runs):
+            yield pair(tool.build(context(inputs), tag))
+    return job
 
 
 def copy_one(tool, inputs, runs):
@@ -105,16 +62,38 @@ def copy_one(tool, inputs, runs):
         yield pair(tool.build(inputs.context, "copy"))
 
 
-def twenty_runs(tool, inputs, runs):
-    for _ in range(runs):
-        yield pair(tool.build(inputs.steps, "steps", "--no-cache"))
-
-
-def run_true(network):
-    def job(tool, _, runs):
-        for _ in range(runs * 4):
-            yield pair(tool.run("busybox", "true", network=network))
+def uncached(context, tag, *args):
+    def job(tool, inputs, runs):
+        for _ in range(runs):
+            yield pair(tool.build(context(inputs), tag, "--no-cache", *args))
     return job
+
+
+def diamond(tool, inputs, runs):
+    for _ in range(runs):
+        yield pair(tool.build(inputs.diamond, "diamond", "--no-cache", *tool.in_parallel))
+
+
+def outline(tool, inputs, runs):
+    for _ in range(runs * 4):
+        yield pair(tool.outline(inputs.long))
+
+
+def run_true(network, image=lambda tool, inputs: "busybox"):
+    def job(tool, inputs, runs):
+        name = image(tool, inputs)
+        tool.run(name, "true", network=network)  # the first container of an image mounts its layers
+        for _ in range(runs * 4):
+            yield pair(tool.run(name, "true", network=network))
+    return job
+
+
+def layers(count):
+    """An image of so many layers above busybox."""
+    def image(tool, inputs):
+        tool.build(inputs.deep(count), f"deep{count}")
+        return f"deep{count}"
+    return image
 
 
 def exec_true(tool, _, runs):
@@ -124,6 +103,11 @@ def exec_true(tool, _, runs):
             yield pair(tool.exec("bench-exec", "true"))
     finally:
         tool.remove_containers(["bench-exec"])
+
+
+def version(tool, _, runs):
+    for _ in range(runs * 4):
+        yield pair(tool.version())
 
 
 def list_images(tool, _, runs):
@@ -136,69 +120,108 @@ def list_containers(tool, _, runs):
         yield pair(tool.list_containers())
 
 
+def crowded(list_all):
+    """The same in a store of 1,000 images and 1,000 ended containers."""
+    def job(tool, inputs, runs):
+        tool.crowd(inputs.thousand_images)
+        for _ in range(runs * 4):
+            yield pair(list_all(tool))
+    return job
+
+
 def save(tool, inputs, runs):
-    tool.build(inputs.large, "large")
+    tool.have_large(inputs.large_archive)
     path = os.path.join(inputs.directory, "saved.tar")
-    for _ in range(runs):
+    try:
+        for _ in range(runs):
+            if os.path.exists(path):
+                os.remove(path)
+            yield pair(tool.save("large", path))
+    finally:
         if os.path.exists(path):
             os.remove(path)
-        yield pair(tool.save("large", path))
-    os.remove(path)
 
 
 def load(tool, inputs, runs):
     """`rmi` and the cache's hold on the layers come before each load."""
-    tool.build(inputs.large, "large")
-    path = os.path.join(inputs.directory, "saved.tar")
-    tool.save("large", path)
-    try:
-        for _ in range(runs):
-            tool.remove_image("large")
-            tool.forget_cache()
-            yield pair(tool.load(path))
-    finally:
-        os.remove(path)
+    for _ in range(runs):
+        tool.have_large(inputs.large_archive)
+        tool.remove_image("large")
+        tool.forget_cache()
+        yield pair(tool.load(inputs.large_archive))
 
 
 def remove(tool, inputs, runs):
     for _ in range(runs):
-        tool.forget_cache()
-        tool.build(inputs.large, "large")
+        tool.have_large(inputs.large_archive)
         yield pair(tool.remove_image("large"))
 
 
 def ten(what):
     """Ten containers on the large image: `what` is measured of the ten together."""
     def job(tool, inputs, runs):
-        tool.build(inputs.large, "large")
+        tool.have_large(inputs.large_archive)
         names = [f"bench{i}" for i in range(10)]
         for _ in range(runs):
             before = measure.disk(tool.root)
             start = time.perf_counter()
-            peak = max(tool.start("large", name).peak_kib for name in names)
-            seconds = time.perf_counter() - start
             try:
+                peak = max(tool.start("large", name).peak_kib for name in names)
+                seconds = time.perf_counter() - start
+                time.sleep(0 if what == "time" else 1)
                 yield {"time": (seconds, peak), "disk": (measure.disk(tool.root) - before, 0),
-                       "memory": (measure.proportional(tool.idle_processes()), 0)}[what]
+                       "memory": (measure.memory(tool.idle_processes(), "Pss"), 0)}[what]
             finally:
                 tool.remove_containers(names)
     return job
 
 
+def helper(tool, _, runs):
+    for _ in range(runs):
+        before = set(tool.idle_processes())
+        tool.start("busybox", "bench-helper")
+        try:
+            time.sleep(1)
+            yield measure.memory(set(tool.idle_processes()) - before, "Rss"), 0
+        finally:
+            tool.remove_containers(["bench-helper"])
+
+
+def context(inputs):
+    return inputs.context
+
+
+def huge(inputs):
+    return inputs.huge
+
+
 ALL = [
-    Job("copy-cold", "COPY of 20,000 files, nothing cached", copy_cold, bound=copied(lambda i: i.context)),
-    Job("copy-warm", "the same again, nothing changed", copy_warm),
-    Job("copy-one", "the same, one file changed", copy_one),
-    Job("run-20", "20 RUN steps, --no-cache", twenty_runs),
-    Job("run-none", "run --rm --network none busybox true", run_true("none")),
-    Job("run-bridge", "run --rm busybox true, on a bridge", run_true("bridge")),
-    Job("exec", "exec of true in a running container", exec_true),
-    Job("images", "images", list_images),
-    Job("ps", "ps", list_containers),
-    Job("save", "save of an image of 650 MB", save, bound=copied(lambda i: i.archive)),
-    Job("load", "load of it", load, bound=copied(lambda i: i.archive)),
-    Job("rmi", "rmi of it", remove),
+    Job("version", "version", version, limit=0.010),
+    Job("images", "images", list_images, limit=0.010),
+    Job("ps", "ps", list_containers, limit=0.010),
+    Job("run-none", "run --rm --network none busybox true", run_true("none"), limit=0.015),
+    Job("run-bridge", "run --rm busybox true, on a bridge", run_true("bridge"), limit=0.025),
+    Job("exec", "exec of true in a running container", exec_true, limit=0.010),
+    Job("run-20", "20 RUN steps, --no-cache", uncached(lambda i: i.steps, "steps"), limit=0.30),
+    Job("diamond", "two stages of sleep 1 between two others of sleep 1, --no-cache", diamond, limit=3.3),
+    Job("parse", "build --call=outline of a Dockerfile of 5,000 lines", outline, limit=0.050),
+    Job("copy-cold", "COPY of the context, nothing cached", cold(context, "copy"), bound=copied(context), of_bound=1.0),
+    Job("copy-warm", "the same again, nothing changed", warm(context, "copy"), limit=0.10),
+    Job("copy-one", "the same, one file changed", copy_one, limit=0.6),
+    Job("ten-cold", "COPY of a context of ten times as many files, nothing cached", cold(huge, "huge"), ours=True, once=True),
+    Job("ten-warm", "the same again, nothing changed", warm(huge, "huge"), limit=1.1, ours=True),
+    Job("big-file", "COPY of one file of 2 GB, nothing cached", cold(lambda i: i.big_file, "big"),
+        bound=copied(lambda i: i.big_file), once=True),
+    Job("save", "save of an image of 650 MB", save, bound=copied(lambda i: i.large_archive), of_bound=1.2),
+    Job("load", "load of it", load, bound=copied(lambda i: i.large_archive), of_bound=1.5),
+    Job("rmi", "rmi of it", remove, limit=0.2),
     Job("ten-time", "10 containers on it: time to start them one after the other", ten("time")),
-    Job("ten-disk", "the same: disk they take", ten("disk"), lambda size: f"{size / 1000:.0f} kB"),
-    Job("ten-mem", "the same: resident memory of helpers and daemons (PSS)", ten("memory"), lambda kib: f"{kib / 1024:.1f} MiB"),
+    Job("ten-disk", "the same: disk they take", ten("disk"), BYTES),
+    Job("ten-mem", "the same: memory of their helpers and of daemons (PSS)", ten("memory"), KIB),
+    Job("helper", "what a detached container adds besides itself (RSS)", helper, KIB, limit=2048),
+    Job("deep-5", "run --rm --network none of an image of 6 layers", run_true("none", layers(5)), ours=True),
+    Job("deep-490", "the same, 491 layers", run_true("none", layers(490)), ours=True),
+    Job("images-1000", "images, of 1,000 images and 1,000 containers", crowded(lambda t: t.list_images()), limit=0.020, ours=True),
+    Job("ps-1000", "ps there", crowded(lambda t: t.list_containers()), limit=0.020, ours=True),
+    Job("psa-1000", "ps -a there", crowded(lambda t: t.list_containers("-a")), ours=True),
 ]

@@ -40,13 +40,13 @@ def run(argv, env=None, daemons=(), stdin=None):
         return Sample(seconds, int(peak.read()) + sum(high_water(pid) for pid in daemons)), output
 
 
-def proportional(pids):
-    """Memory of these processes in KiB, shared pages divided among their users."""
+def memory(pids, field):
+    """KiB of these processes together: `Rss`, or `Pss`, which divides shared pages among their users."""
     total = 0
     for pid in pids:
         try:
             with open(f"/proc/{pid}/smaps_rollup") as rollup:
-                total += next((int(line.split()[1]) for line in rollup if line.startswith("Pss:")), 0)
+                total += next((int(line.split()[1]) for line in rollup if line.startswith(f"{field}:")), 0)
         except OSError:
             continue
     return total

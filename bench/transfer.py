@@ -140,7 +140,7 @@ def skopeo(inputs, runs):
 
 
 ALL = [
-    jobs.Job("pull", "pull of an image of 650 MB from loopback; (cp): skopeo, without unpacking", pull, bound=skopeo),
-    jobs.Job("push", "push of it, nothing there yet, gzip", push()),
-    jobs.Job("push-zstd", "the same with --compression zstd", push("--compression", "zstd")),
+    jobs.Job("pull", "pull of an image of 650 MB from loopback; (cp): skopeo, without unpacking", pull, bound=skopeo, limit=1.6),
+    jobs.Job("push", "push of it, nothing there yet, gzip", push(), limit=4),
+    jobs.Job("push-zstd", "the same with --compression zstd", push("--compression", "zstd"), limit=2),
 ]
