@@ -83,13 +83,22 @@ impl Globals {
         Ok(globals)
     }
 
-    /// `SOURCE_DATE_EPOCH` may name a source whose time is meant. Files have none: it is then as if not given.
+    /// `SOURCE_DATE_EPOCH` may name a source whose time is meant: then it is that time. Files of this machine have none: it
+    /// is then as if not given.
     fn settle_epoch(&mut self, dockerfile: &Dockerfile, options: &BuildOptions) -> Result<(), BuildError> {
         let value = self.given.get(EPOCH).map(String::as_str).or_else(|| self.get(EPOCH));
         let Some(text) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {
             return Ok(());
         };
-        if text == "context" || options.contexts.contains_key(text) {
+        if let Some(time) = options.context_times.get(text) {
+            let seconds = time.as_second().to_string();
+            if self.get(EPOCH).is_some() {
+                self.values.set(EPOCH, &seconds);
+            }
+            self.given.insert(EPOCH.to_owned(), seconds);
+            return Ok(());
+        }
+        if text == CONTEXT || options.contexts.contains_key(text) {
             self.given.remove(EPOCH);
             self.values.remove(EPOCH);
             return Ok(());
@@ -141,18 +150,9 @@ impl Globals {
         if text.is_empty() {
             return Ok(None);
         }
-        let seconds = || text.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        let time = options.context_times.get(text).copied().or_else(seconds);
-        let bad = || {
-            let is_context = text == CONTEXT || options.contexts.contains_key(text);
-            let why = if is_context {
-                ": that context has no time of its own; give seconds since 1970"
-            } else {
-                ""
-            };
-            BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}{why}"))
-        };
-        time.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
+        let seconds = text.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let bad = || BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}"));
+        seconds.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
     }
 }
 
