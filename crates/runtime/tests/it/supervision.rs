@@ -145,7 +145,7 @@ fn raw_mode_resize_detach_and_the_terminal_is_restored() {
             client: Some(client),
             sinks: vec![&mut captured],
             detach_keys: Some(vec![16, 17]),
-            forward_signals: false,
+            ..Options::default()
         },
     );
     assert_eq!(outcome.unwrap(), Outcome::Detached);
