@@ -145,7 +145,7 @@ impl Globals {
     }
 
     /// The fixed time of the build, from `--build-arg` or a global ARG's default.
-    pub(crate) fn epoch(&self, options: &BuildOptions) -> Result<Option<jiff::Timestamp>, BuildError> {
+    pub(crate) fn epoch(&self) -> Result<Option<jiff::Timestamp>, BuildError> {
         let Some(text) = self.given(EPOCH).or_else(|| self.get(EPOCH)) else { return Ok(None) };
         if text.is_empty() {
             return Ok(None);

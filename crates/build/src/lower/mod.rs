@@ -137,7 +137,7 @@ pub(crate) fn lower<L>(
         infos: Vec::new(),
         declared: globals.declared().clone(),
         warnings: Vec::new(),
-        epoch: globals.epoch(options)?,
+        epoch: globals.epoch()?,
     };
     let shared = Shared {
         names: Names::new(dockerfile, options),

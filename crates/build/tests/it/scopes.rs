@@ -114,6 +114,9 @@ fn an_epoch_may_name_files_which_have_no_time() {
             "{before}"
         );
     }
+    let mut timed = with(&[("SOURCE_DATE_EPOCH", "context")]);
+    timed.context_times.insert("context".to_owned(), jiff::Timestamp::from_second(1_500_000_000).unwrap());
+    assert_eq!(result("", "ARG SOURCE_DATE_EPOCH\nRUN put /r $SOURCE_DATE_EPOCH", &timed), "1500000000");
     let error = |value: &str, name: &str| {
         let mut world = World::default();
         let dockerfile = format!("FROM conform-base:1 AS {name}\n");
