@@ -21,7 +21,9 @@ pub enum Error {
         reference: String,
     },
     /// No such repository.
-    #[error("repository {repository} not found: {message}; check its name, or push to it first")]
+    #[error(
+        "repository {repository} not found: {message}; check its name (some registries want it to be made before the first push)"
+    )]
     NameUnknown {
         /// The repository.
         repository: Repository,

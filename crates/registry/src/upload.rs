@@ -32,6 +32,8 @@ pub enum Mount {
 pub struct Upload {
     endpoint: Arc<Endpoint>,
     repository: Repository,
+    /// What messages call the blob.
+    named: Digest,
     /// Where the next request of this upload goes.
     location: Url,
     /// Bytes the registry has.
@@ -60,7 +62,7 @@ impl Registries {
         };
         match response.status() {
             201 => Ok(Mount::Mounted),
-            202 => Ok(Mount::Refused(Upload::begun(&endpoint, repository, &response, call.subject)?)),
+            202 => Ok(Mount::Refused(Upload::begun(&endpoint, repository, digest, &response, call.subject)?)),
             400 | 401 | 403 | 404 | 405 => Ok(Mount::Refused(self.begin(repository, digest)?)),
             _ => Err(endpoint.refusal(response, call.subject)),
         }
@@ -81,7 +83,8 @@ impl Registries {
         self.begin(repository, digest)?.send(digest, size, source)
     }
 
-    /// Begins an upload; [`Upload::send`] or [`Upload::send_unsized`] does it.
+    /// Begins an upload; [`Upload::send`] or [`Upload::send_unsized`] does it. The digest is what messages call the blob:
+    /// its own, or, where that is not known yet, that of what it is made of.
     ///
     /// # Errors
     /// [`Error::Denied`], [`Error::Unauthorized`], and what keeps an answer away.
@@ -93,7 +96,7 @@ impl Registries {
 fn begin(endpoint: &Arc<Endpoint>, repository: &Repository, digest: &Digest) -> Result<Upload, Error> {
     let call = start(repository, digest, "");
     let response = endpoint.expect(&call)?;
-    Upload::begun(endpoint, repository, &response, call.subject)
+    Upload::begun(endpoint, repository, digest, &response, call.subject)
 }
 
 fn start<'a>(repository: &'a Repository, digest: &'a Digest, query: &str) -> Call<'a> {
@@ -107,12 +110,14 @@ impl Upload {
     fn begun(
         endpoint: &Arc<Endpoint>,
         repository: &Repository,
+        named: &Digest,
         response: &Response,
         subject: Subject<'_>,
     ) -> Result<Self, Error> {
         let piece = response.header("oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
         let location = located(endpoint, response, response.url(), subject)?;
-        Ok(Self { endpoint: endpoint.clone(), repository: repository.clone(), location, received: 0, piece })
+        let (endpoint, repository) = (endpoint.clone(), repository.clone());
+        Ok(Self { endpoint, repository, named: *named, location, received: 0, piece })
     }
 
     /// Sends the blob.
@@ -180,14 +185,7 @@ impl Upload {
                 Streamed::Answer(response) if response.is_success() => {
                     drop(call);
                     self.advance(digest, &response, last + 1)?;
-                    if self.received <= first {
-                        let message =
-                            "the registry takes the bytes and says that it has none of them".to_owned();
-                        return Err(Error::Refused {
-                            subject: format!("{}@{digest}", self.repository),
-                            message,
-                        });
-                    }
+                    self.expect_progress(first)?;
                 }
                 other => return Ok(other),
             }
@@ -208,8 +206,8 @@ impl Upload {
         source: &mut dyn Source,
         digest: &mut dyn FnMut() -> Digest,
     ) -> Result<(), Error> {
-        // Only for messages: the digest is not known yet.
-        let unknown = Digest::of(b"");
+        // The blob's own digest is not known yet.
+        let unknown = self.named;
         let mut failures = 0;
         let mut sent = None;
         loop {
@@ -225,6 +223,9 @@ impl Upload {
                             let end = before + reader.count();
                             self.advance(&unknown, &response, end)?;
                             sent = (self.received == end).then_some(());
+                            if sent.is_none() {
+                                self.expect_progress(before)?;
+                            }
                             continue;
                         }
                         other => other,
@@ -313,6 +314,15 @@ impl Upload {
         // One that counts fewer bytes than were sent gets the rest once more.
         self.received = received(response).filter(|received| *received <= expected).unwrap_or(expected);
         Ok(())
+    }
+
+    /// A registry that takes bytes and counts none of them would be sent them for ever.
+    fn expect_progress(&self, before: u64) -> Result<(), Error> {
+        if self.received > before {
+            return Ok(());
+        }
+        let message = "the registry takes the bytes and says that it has none of them".to_owned();
+        Err(Error::Refused { subject: self.repository.to_string(), message })
     }
 
     fn call<'a>(&'a self, method: &'static str, digest: Option<&Digest>) -> Call<'a> {

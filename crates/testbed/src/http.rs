@@ -107,11 +107,37 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
     let mut stream = BufReader::new(stream);
     let Some(mut request) = read_head(&mut stream) else { return };
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    if stream.by_ref().take(length).read_to_end(&mut request.body).is_err() {
+    let chunked =
+        request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    let whole = if chunked {
+        read_chunks(&mut stream, &mut request.body).is_some()
+    } else {
+        stream.by_ref().take(length).read_to_end(&mut request.body).is_ok()
+    };
+    if !whole {
         return;
     }
     log.lock().unwrap().push(request.clone());
     handler(&request, stream.get_mut());
+}
+
+/// `None` when it ends before its last chunk.
+fn read_chunks(stream: &mut impl BufRead, body: &mut Vec<u8>) -> Option<()> {
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        let length = u64::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
+        // Each chunk, the last too, is followed by an empty line.
+        let before = body.len();
+        stream.by_ref().take(length).read_to_end(body).ok()?;
+        stream.read_line(&mut String::new()).ok()?;
+        if (body.len() - before) as u64 != length {
+            return None;
+        }
+        if length == 0 {
+            return Some(());
+        }
+    }
 }
 
 /// A whole answer with its length.

@@ -219,3 +219,35 @@ fn an_upload_is_not_led_astray() {
     let error = send(&client(), &Repository::new(server.host(), "a"), b"x").unwrap_err();
     assert!(error.to_string().contains("no Location"), "{error}");
 }
+
+#[test]
+fn blobs_of_no_and_of_one_byte() {
+    let strict = Strict::start(None, None);
+    send(&client(), &Repository::new(strict.host(), "a"), b"x").unwrap();
+    assert!(strict.holds(b"x"));
+    let Some(registry) = Registry::start() else { return };
+    let (registries, repository) = (client(), Repository::new(registry.host(), "a"));
+    for bytes in [&b""[..], b"x"] {
+        let digest = send(&registries, &repository, bytes).unwrap();
+        assert_eq!(fetch(&registries, &repository, &digest, bytes.len()).unwrap(), bytes);
+        let upload = registries.begin(&repository, &digest).unwrap();
+        upload.send_unsized(&mut source(bytes.to_vec()), &mut || digest).unwrap();
+    }
+}
+
+#[test]
+fn a_registry_that_takes_everything_and_keeps_nothing() {
+    let server = Server::start(|request, out| {
+        let reply = match request.method.as_str() {
+            "GET" => answer(200, &[], ""),
+            _ => answer(202, &[("Location", "/uploads/1"), ("Range", "0-1")], ""),
+        };
+        let _ = out.write_all(&reply);
+    });
+    let (registries, repository) = (client(), Repository::new(server.host(), "a"));
+    let bytes = noise(6, 10_000);
+    let digest = Digest::of(&bytes);
+    let upload = registries.begin(&repository, &digest).unwrap();
+    let error = upload.send_unsized(&mut source(bytes), &mut || digest).unwrap_err();
+    assert!(error.to_string().contains("says that it has none of them"), "{error}");
+}
