@@ -162,7 +162,7 @@ impl Lowering<'_, '_> {
             WrittenKind::Ssh => self.ssh(&written, mounts),
             WrittenKind::Bind | WrittenKind::Cache | WrittenKind::Tmpfs => {
                 let target = self.target(&written, word, site)?;
-                let kind = self.files(&written, &target, mounts, word, site)?;
+                let kind = self.files(&written, mounts, word, site)?;
                 mounts.mounts.push(Mount { target, read_only: written.read_only, kind });
             }
         }
@@ -182,7 +182,6 @@ impl Lowering<'_, '_> {
     fn files(
         &self,
         written: &Written,
-        target: &str,
         mounts: &mut Mounts,
         word: &Word,
         site: Site,
@@ -199,7 +198,7 @@ impl Lowering<'_, '_> {
         };
         Ok(match written.kind {
             WrittenKind::Cache => MountKind::Cache {
-                id: self.cache_id(written.id.as_deref().unwrap_or(target)),
+                id: self.cache_id(written),
                 path: match written.from {
                     Some(_) => "/".to_owned(),
                     None => source.clone(),
@@ -226,11 +225,17 @@ impl Lowering<'_, '_> {
         })
     }
 
-    /// The cache's name, apart from those of other namespaces.
-    fn cache_id(&self, id: &str) -> String {
+    /// The cache's name, apart from those of other namespaces: without an id the target as it is written, so that a
+    /// relative one is the same cache whatever the working directory is.
+    fn cache_id(&self, written: &Written) -> String {
+        let id = written.id.clone().unwrap_or_else(|| {
+            let target = written.target.as_deref().unwrap_or_default();
+            let clean = path::join("/", target);
+            if target.starts_with('/') { clean } else { clean[1..].to_owned() }
+        });
         match self.build_arg("BUILDKIT_CACHE_MOUNT_NS") {
             Some(namespace) if !namespace.is_empty() => format!("{namespace}/{id}"),
-            _ => id.to_owned(),
+            _ => id,
         }
     }
 

@@ -118,6 +118,15 @@ fn cache_mounts_are_named_by_their_target_unless_told_otherwise() {
 }
 
 #[test]
+fn a_cache_with_a_relative_target_is_the_same_in_every_directory() {
+    for workdir in ["/a", "/b"] {
+        let op = run(&format!("WORKDIR {workdir}\nRUN --mount=type=cache,target=./c/ x"));
+        let MountKind::Cache { id, .. } = &op.mounts[0].kind else { panic!("{:?}", op.mounts) };
+        assert_eq!((id.as_str(), op.mounts[0].target.clone()), ("c", format!("{workdir}/c")));
+    }
+}
+
+#[test]
 fn a_cache_may_be_shown_in_part_and_live_in_a_namespace() {
     let options = BuildOptions {
         build_args: [("BUILDKIT_CACHE_MOUNT_NS".to_owned(), "team".to_owned())].into(),
