@@ -211,7 +211,7 @@ fn list(tx: &Transaction) -> Result<Vec<CacheUsage>, StoreError> {
             NOT EXISTS (SELECT 1 FROM cache_layers l WHERE l.key = cache.key
                 AND NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id)
                 AND NOT EXISTS (SELECT 1 FROM container_layers c WHERE c.diff_id = l.diff_id))
-         FROM cache ORDER BY last_used, key"
+         FROM cache ORDER BY last_used, rowid"
     );
     let mut statement = tx.prepare_cached(&query)?;
     let rows = statement.query_map([], |row| Ok((from_row(row)?, row.get(6)?, row.get(7)?)))?;

@@ -114,7 +114,7 @@ fn odd_files() {
     let fifo = rustix::fs::FileType::Fifo;
     let mode = rustix::fs::Mode::from_raw_mode(0o644);
     rustix::fs::mknodat(rustix::fs::CWD, world.path("ctx/fifo"), fifo, mode, 0).expect("a FIFO");
-    fs_err::set_permissions(world.path("ctx/closed"), PermissionsExt::from_mode(0)).expect("a mode");
+    fs_err::set_permissions(world.path("ctx/closed"), PermissionsExt::from_mode(0o000)).expect("a mode");
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIP odd_files: its results are root's");
         return;
