@@ -8,6 +8,7 @@ fn store(directory: &std::path::Path) -> Store {
         run_dir: directory.join("run"),
         layer_mode: Some(LayerMode::Tree),
         access: Access::Full,
+        ended: |_| true,
     })
     .expect("a store")
 }
