@@ -215,6 +215,10 @@ impl Composed<'_> {
         {
             return Err(names.refuse("manifest and config disagree about the number of layers"));
         }
+        let (mine, theirs) = (&image.config.platform, &new.config.platform);
+        if (&mine.os, &mine.architecture) != (&theirs.os, &theirs.architecture) {
+            return Err(names.refuse(format!("it is for {mine}, {} is for {theirs}", names.new)));
+        }
         let history = merge::history(&image.config, &old.config, &new.config)
             .ok_or_else(|| names.refuse(format!("its history does not begin with that of {}", names.old)))?;
         if !new.config.config.on_build.is_empty() && new.config.config.on_build != old.config.config.on_build

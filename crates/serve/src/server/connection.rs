@@ -125,7 +125,7 @@ async fn respond(registry: &Arc<Registry>, request: Request<Incoming>) -> Answer
         Ok(route) => endpoints::answer(&mut asked, route).await,
         Err(refusal) => Err(refusal),
     };
-    if let Some(body) = asked.body.take().filter(|_| outcome.is_err()) {
+    if let Some(body) = asked.body.take() {
         receive::discard(body).await;
     }
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.answer());

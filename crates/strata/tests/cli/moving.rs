@@ -1,8 +1,9 @@
 //! Images between registries, layouts, archives and the store; lists of manifests; rebasing; a mirror.
 
-use crate::registry::Served;
+use crate::registry::{Served, ask};
 use crate::world::{World, archive};
 use std::process::Command;
+use strata_oci::Digest;
 
 /// A store with `base:1` and a registry beside it.
 fn here() -> (World, Served) {
@@ -238,4 +239,94 @@ fn a_mirror_serves_what_it_fetched_when_the_registry_is_away() {
     assert!(push.contains("is a mirror"), "{push}");
     drop(origin);
     assert_eq!(copy(&world, &through, "oci:second:1"), digest);
+}
+
+#[test]
+fn what_refers_to_an_image_goes_along_when_asked() {
+    let (world, served) = here();
+    let digest = copy(&world, "local:base:1", &format!("{}/a:1", served.address));
+    let push = |name: &str, bytes: &[u8]| {
+        let target = format!("/v2/{name}/blobs/uploads/?digest={}", Digest::of(bytes));
+        assert_eq!(ask(&served.address, "POST", &target, bytes).map(|(status, _)| status), Some(201));
+    };
+    push("a", b"{}");
+    push("a", b"signature");
+    let descriptor = |bytes: &[u8], kind: &str| serde_json::json!({ "mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len() });
+    let signature = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/x-signature", "config": descriptor(b"{}", "application/vnd.oci.empty.v1+json"),
+        "layers": [descriptor(b"signature", "text/plain")],
+        "subject": { "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1 },
+    });
+    let signature = signature.to_string().into_bytes();
+    let target = format!("/v2/a/manifests/{}", Digest::of(&signature));
+    assert_eq!(ask(&served.address, "PUT", &target, &signature).map(|(status, _)| status), Some(201));
+
+    let referrers = |name: &str| {
+        let (_, body) =
+            ask(&served.address, "GET", &format!("/v2/{name}/referrers/{digest}"), b"").expect("an answer");
+        let index: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        index["manifests"].as_array().map_or(0, Vec::len)
+    };
+    let from = format!("{}/a:1", served.address);
+    copy(&world, &from, &format!("{}/without:1", served.address));
+    world.ok(&["image", "copy", "-q", "--referrers", &from, &format!("{}/with:1", served.address)]);
+    assert_eq!((referrers("without"), referrers("with")), (0, 1));
+}
+
+#[test]
+fn every_platform_of_a_list_is_rebased_on_its_own_base() {
+    let (world, served) = here();
+    let remote = |name: &str| format!("{}/{name}", served.address);
+    world.file("ctx/f", b"content");
+    world.file("newer.tar", &archive(&[("new", 0o644, b"x")]).into_inner().expect("memory"));
+    for (n, tar) in [("1", "base.tar"), ("2", "newer.tar")] {
+        for arch in ["amd64", "arm64"] {
+            let base = format!("base-{arch}:{n}");
+            world.ok(&["import", "--platform", &format!("linux/{arch}"), "-m", arch, tar, &base]);
+            world.file("ctx/Dockerfile", format!("FROM {base}\nCOPY f /f\nLABEL of={arch}\n").as_bytes());
+            world.ok(&[
+                "build",
+                "-q",
+                "--platform",
+                &format!("linux/{arch}"),
+                "-t",
+                &format!("app-{arch}:{n}"),
+                "ctx",
+            ]);
+            for name in ["base", "app"] {
+                copy(&world, &format!("local:{name}-{arch}:{n}"), &remote(&format!("{name}-{arch}:{n}")));
+            }
+        }
+        for name in ["base", "app"] {
+            let list = remote(&format!("{name}:{n}"));
+            let images = ["amd64", "arm64"].map(|arch| remote(&format!("{name}-{arch}:{n}")));
+            for arguments in
+                [vec!["manifest", "create", &list, &images[0], &images[1]], vec!["manifest", "push", &list]]
+            {
+                let mut command = world.command(&arguments);
+                let output =
+                    command.env("DOCKER_CONFIG", world.path("docker")).output().expect("strata starts");
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+    }
+    let rebased = remote("rebased:1");
+    let rebase = |new: &str, to: &str| {
+        let (old, new) = (remote("base:1"), remote(new));
+        world.output(&["image", "rebase", "-q", "--old-base", &old, "--new-base", &new, &remote("app:1"), to])
+    };
+    let output = rebase("base:2", &rebased);
+    assert!(output.status.success(), "{output:?}");
+    let shown = |name: &str, arch: &str| {
+        let platform = format!("linux/{arch}");
+        let template = "{{.RootFS.Layers}} {{json .Config}} {{.Architecture}} {{len .Platforms}}";
+        world.ok(&["image", "inspect", "--remote", "--platform", &platform, "-f", template, name])
+    };
+    for arch in ["amd64", "arm64"] {
+        assert_eq!(shown(&rebased, arch), shown(&remote("app:2"), arch));
+    }
+    let one = rebase("base-amd64:2", "oci:x");
+    let error = String::from_utf8_lossy(&one.stderr).into_owned();
+    assert!(one.status.code() == Some(1) && error.contains("is for linux/arm64"), "{error}");
 }
