@@ -191,7 +191,9 @@ fn contexts_are_repositories_archives_or_a_dockerfile() {
     let repository = Repository::new(world.directory.path(), "project");
     let server = smart(&repository.root);
     let engine = world.engine();
-    let fetch = |address: &str, keep| engine.remote_context(address, keep, remote(&surroundings, &cancel));
+    let fetch = |address: &str, keep| {
+        engine.remote_context(address, keep, remote(&surroundings, &cancel)).map_err(Box::new)
+    };
     let RemoteContext::Files(files) = fetch(&server.url("/project.git#main:sub"), false).unwrap() else {
         panic!("a repository has files");
     };
