@@ -133,7 +133,7 @@ pub struct Copier<'a> {
     /// The client.
     pub registries: &'a Registries,
     /// Opens the local store; called only for places in it.
-    pub engine: &'a (dyn Fn() -> Result<Engine, EngineError> + Sync),
+    pub engine: &'a (dyn Fn() -> Result<Engine, Box<EngineError>> + Sync),
     /// Hears of every blob.
     pub observer: &'a (dyn Fn(&Step) + Sync),
 }
@@ -153,7 +153,7 @@ impl Copier<'_> {
 
     /// The store knows in which form each layer was pulled or pushed before, and sends it like that.
     fn push(&self, name: &Reference, to: &Reference) -> Result<Copied, EngineError> {
-        let engine = (self.engine)()?;
+        let engine = (self.engine)().map_err(|error| *error)?;
         let images = engine.store().images();
         let id = images.lookup(name)?.ok_or_else(|| EngineError::NoSuchImage(name.familiar()))?;
         let config = images.config(&id)?;

@@ -36,6 +36,9 @@ pub(super) fn with_copier<T>(
     let registries = crate::registries::from_environment()?;
     let options = global.options(strata_engine::Access::Full);
     let client = registries.clone();
-    let engine = move || Ok(strata_engine::Engine::open(options.clone())?.with_registries(client.clone()));
+    let engine = move || {
+        let engine = strata_engine::Engine::open(options.clone()).map_err(Box::new)?;
+        Ok(engine.with_registries(client.clone()))
+    };
     Ok(action(&Copier { registries: &registries, engine: &engine, observer })?)
 }
