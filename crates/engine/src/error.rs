@@ -55,7 +55,7 @@ pub enum EngineError {
     Archive(String),
     /// A registry, or the way to it, did not do what it should.
     #[error(transparent)]
-    Registry(#[from] strata_registry::Error),
+    Registry(Box<strata_registry::Error>),
     /// An image could not be pulled or pushed.
     #[error(transparent)]
     Transfer(#[from] crate::transfer::TransferError),
@@ -163,6 +163,12 @@ impl EngineError {
 
     pub(crate) fn runtime(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Runtime(Box::new(error))
+    }
+}
+
+impl From<strata_registry::Error> for EngineError {
+    fn from(error: strata_registry::Error) -> Self {
+        Self::Registry(Box::new(error))
     }
 }
 

@@ -44,9 +44,9 @@ pub enum TransferError {
         /// The blob.
         digest: Digest,
         /// By the config.
-        expected: DiffId,
+        expected: Box<DiffId>,
         /// Of what came.
-        found: DiffId,
+        found: Box<DiffId>,
     },
     /// A small blob that would fill the disk.
     #[error(

@@ -52,11 +52,11 @@ impl Fault {
     /// A registry that sends something of another size, or what it says is something else, has not sent a beginning.
     fn of_registry(error: EngineError) -> Self {
         use strata_registry::Error::{DigestMismatch, SizeMismatch};
-        match error {
-            EngineError::Registry(SizeMismatch { .. } | DigestMismatch { .. }) => {
+        match &error {
+            EngineError::Registry(said) if matches!(**said, SizeMismatch { .. } | DigestMismatch { .. }) => {
                 Self::Content(Box::new(error))
             }
-            other => Self::Other(Box::new(other)),
+            _ => Self::Other(Box::new(error)),
         }
     }
 }
@@ -211,7 +211,7 @@ impl Fetcher {
         }
         let (info, contents) = unpacked?;
         if info.diff_id != wanted.diff_id {
-            let (expected, found) = (wanted.diff_id, info.diff_id);
+            let (expected, found) = (Box::new(wanted.diff_id), Box::new(info.diff_id));
             let digest = blob.digest;
             return Err(content(TransferError::WrongDiffId {
                 repository: repository(),
