@@ -64,12 +64,12 @@ pub enum EngineError {
     Io(#[from] std::io::Error),
     /// A build failed.
     #[error(transparent)]
-    Build(#[from] strata_build::BuildError),
+    Build(Box<strata_build::BuildError>),
     /// A RUN of a build failed; `state` is the ID of the state before it.
     #[error("{source}")]
     Step {
         /// Which step, and how.
-        source: strata_build::BuildError,
+        source: Box<strata_build::BuildError>,
         /// What `strata debug` takes.
         state: Option<String>,
     },
@@ -111,6 +111,12 @@ fn suggestion(near: &[String]) -> String {
     }
 }
 
+impl From<strata_build::BuildError> for EngineError {
+    fn from(error: strata_build::BuildError) -> Self {
+        Self::Build(Box::new(error))
+    }
+}
+
 impl EngineError {
     /// The exit code where the error has one of its own: 126 and 127 for a command that cannot be run.
     pub fn exit_code(&self) -> Option<u8> {
@@ -123,7 +129,8 @@ impl EngineError {
     /// The failed build behind it, if it is one.
     pub fn build_error(&self) -> Option<&strata_build::BuildError> {
         match self {
-            Self::Build(error) | Self::Step { source: error, .. } => Some(error),
+            Self::Build(error) => Some(error),
+            Self::Step { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -156,7 +156,7 @@ impl EngineWorker<'_> {
                 self.warn(&format!("no shell could be opened: {why}"));
             }
         }
-        EngineError::Step { source: error, state }
+        EngineError::Step { source: Box::new(error), state }
     }
 
     /// Records the state in the build cache; its ID.

@@ -94,7 +94,7 @@ fn a_file_that_changes_while_it_is_read_does_no_harm() {
 fn errors_point_into_the_dockerfile() {
     let Some(world) = World::with_base() else { return };
     let cases = [
-        ("FROM nosuch\n", "Unable to find image 'nosuch:latest' locally", 1),
+        ("FROM localhost:1/nosuch\n", "localhost:1/nosuch:latest: failed to resolve source metadata", 1),
         ("FROM busybox\nCOPY nosuch /\n", "not found", 2),
         ("FROM busybox\nRUN exit 3\n", "exit code: 3", 2),
         ("FROM busybox\nCOPY --chmod=64a a /\n", "64a", 2),
@@ -103,7 +103,7 @@ fn errors_point_into_the_dockerfile() {
     ];
     for (file, wanted, line) in cases {
         match world.build(&world.context(file, &[("a", b"a")])).unwrap_err() {
-            EngineError::Build(error) => {
+            EngineError::Build(error) | EngineError::Step { source: error, .. } => {
                 assert!(text(&error).contains(wanted), "{file}: {}", text(&error));
                 let found = error.spans.first().map(|span| file[..span.start].matches('\n').count() + 1);
                 assert_eq!(found, Some(line), "{file}: {:?}", error.spans);
