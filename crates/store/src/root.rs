@@ -123,7 +123,11 @@ pub(crate) fn mount_name(diff_id: &DiffId, variant: &str) -> String {
 /// Makes a directory with exactly this mode, whatever the umask; an existing one is left as it is.
 pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
     match std::fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => set_mode(path, mode),
+        Ok(()) => match set_mode(path, mode) {
+            // Just made, and already hidden by a layer that another process mounted on it: the mode no longer matters.
+            Err(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+            done => done,
+        },
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => {
             let text = format!("create directory {}: {error}", path.display());
