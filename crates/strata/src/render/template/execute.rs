@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Templates that call each other deeper than this call themselves.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 200;
 
 type Defined = BTreeMap<String, Vec<Node>>;
 
