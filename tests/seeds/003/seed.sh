@@ -94,7 +94,8 @@ C /opt/source-code/app.py"
 docker rm -f editor >/dev/null
 
 claim "Building a Container: docker run -d my-custom-app"
-fails "the seed built my-app: Docker fails the same" 125 "Unable to find image 'my-custom-app:latest' locally" docker run -d my-custom-app
+# The port of the proxy is closed: a test asks nobody outside.
+HTTPS_PROXY=http://127.0.0.1:9 fails "the seed built my-app: Docker fails the same" 125 "Unable to find image 'my-custom-app:latest' locally" docker run -d my-custom-app
 docker tag my-app my-custom-app
 container=$(docker run -d my-custom-app)
 matches "the container's ID" "$container" '^[0-9a-f]{64}$'

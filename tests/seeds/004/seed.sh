@@ -122,6 +122,8 @@ has "the other order installs after every change" "$(cat ../log)" "added 1 packa
 claim "Build cache management and troubleshooting"
 build ../log --no-cache -t myapp .
 has "docker build --no-cache" "$(cat ../log)" "added 1 package"
+build ../log --cache-from myapp:latest -t myapp:v2 .
+hasnt "docker build --cache-from: everything is there" "$(cat ../log)" "added 1 package"
 matches "docker build ... | grep 'Sending build context'" "$(docker build --no-cache -t myapp . 2>&1 | grep "Sending build context")" \
   '^Sending build context to (strata|Docker daemon)  [0-9.]+k?B$'
 isnt "cat .dockerignore" "$(cat .dockerignore)" ""

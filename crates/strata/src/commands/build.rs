@@ -1,5 +1,6 @@
 //! `build`.
 
+mod cache_from;
 mod call;
 mod check;
 mod classic;
@@ -114,6 +115,8 @@ pub(crate) struct Build {
     explain: explain::ExplainFlags,
     #[command(flatten)]
     on_error: on_error::OnErrorFlags,
+    #[command(flatten)]
+    cache: cache_from::CacheFlags,
     /// PATH | URL | -
     #[arg(value_name = "PATH | URL | -")]
     context: Vec<String>,
@@ -126,6 +129,7 @@ impl Build {
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
         let (outputs, on_error) = (self.outputs.parse(self.push)?, self.on_error.parse()?);
+        let cache_sources = self.cache.sources()?;
         let (cancel, interrupted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         // A signal that comes while something is fetched ends that tidily; one that comes while standard input is
         // waited for ends the program.
@@ -153,6 +157,11 @@ impl Build {
         }
         if self.explain.dry_run {
             return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format, global);
+        }
+        if mode != Mode::Quiet {
+            for warning in cache_sources.iter().filter_map(|image| cache_from::unusable(&engine, image)) {
+                writeln!(std::io::stderr(), "{warning}")?;
+            }
         }
         let progress = Progress::start(mode, &dockerfile);
         let accountant = Accountant::new(&progress);
