@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-http", &[]),
     ("strata-registry", &["strata-oci", "strata-http", TESTBED]),
     ("strata-serve", &["strata-oci", "strata-http", TESTBED]),
+    ("strata-cache", &["strata-oci", "strata-build", "strata-registry", TESTBED]),
     (
         "strata-engine",
         &[
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "strata-runtime",
             "strata-http",
             "strata-registry",
+            "strata-cache",
             "strata-serve",
             TESTBED,
         ],
