@@ -15,6 +15,7 @@ mod place;
 pub mod rebase;
 mod registry;
 pub mod remote;
+mod stored;
 mod walk;
 
 pub use choose::{PlatformImage, platforms};
@@ -148,6 +149,9 @@ impl Copier<'_> {
         }
         let origin = self.origin(&request.source)?;
         let root = choose::root(&*origin, request.platform.as_ref(), &request.source)?;
+        if let Place::Local(name) = &request.destination {
+            return self.take_in(&*origin, &root, Some(&request.source), name);
+        }
         self.deliver(&*origin, &root, &request.destination, request.referrers)
     }
 
@@ -182,26 +186,16 @@ impl Copier<'_> {
         destination: &Place,
         referrers: bool,
     ) -> Result<Copied, CopyError> {
-        let local = match destination {
-            Place::Local(name) => Some((tempfile::NamedTempFile::new_in(temporary())?, name)),
-            _ => None,
-        };
-        let target: Box<dyn Destination> = match (destination, &local) {
-            (Place::Registry(reference), _) => Box::new(registry::Remote::new(self.registries, reference)),
-            (Place::Layout { directory, tag }, _) => {
+        let target: Box<dyn Destination> = match destination {
+            Place::Registry(reference) => Box::new(registry::Remote::new(self.registries, reference)),
+            Place::Layout { directory, tag } => {
                 Box::new(layout::Directory::create(directory, tag.as_deref())?)
             }
-            (Place::Archive { file, name }, _) => Box::new(archive::Archive::create(file, name.as_ref())?),
-            (Place::Local(name), Some((file, _))) => {
-                Box::new(archive::Archive::create(file.path(), Some(name))?)
-            }
-            (Place::Local(_), None) => unreachable!("a file was made for it above"),
+            Place::Archive { file, name } => Box::new(archive::Archive::create(file, name.as_ref())?),
+            Place::Local(name) => return self.take_in(origin, root, None, name),
         };
         let copied = walk::transfer(origin, root, &*target, referrers, self.observer)?;
         target.finish()?;
-        if let Some((file, _)) = &local {
-            (self.engine)()?.load(Box::new(fs_err::File::open(file.path())?))?;
-        }
         Ok(copied)
     }
 
@@ -212,16 +206,7 @@ impl Copier<'_> {
                 Box::new(layout::Layout::open(files::Files::directory(directory), tag.as_deref(), place)?)
             }
             Place::Archive { file, name } => Box::new(layout::open_archive(file, name.as_ref(), place)?),
-            Place::Local(name) => {
-                let file = tempfile::NamedTempFile::new_in(temporary())?;
-                (self.engine)()?.save(&[name.familiar()], file.as_file())?;
-                Box::new(layout::Held { inner: layout::open_archive(file.path(), None, place)?, _file: file })
-            }
+            Place::Local(name) => Box::new(stored::Stored::open((self.engine)()?, name)?),
         })
     }
-}
-
-/// Large files do not belong into `/tmp`, which is often memory.
-fn temporary() -> &'static str {
-    "/var/tmp"
 }

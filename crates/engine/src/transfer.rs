@@ -27,12 +27,15 @@ mod layer;
 mod lazy;
 mod pull;
 mod push;
+mod source;
 
+pub(crate) use documents::{FoundImage, registry_error};
 pub use error::TransferError;
 pub use event::{Progress, Status, TransferEvents};
 pub(crate) use lazy::LazyImage;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, Pushed};
+pub(crate) use source::{LayerSource, foreign};
 pub use strata_layer::compression::{Recipe, RecipeError};
 
 /// Layers on their way at once. Docker has three downloads and five uploads; more of either only share the line.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use strata_oci::{
-    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Raw, Reference, media_type,
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type,
 };
 
 /// An image with the names it is saved under.
@@ -36,8 +36,11 @@ impl Engine {
         Ok(self.write_archive(&[Saved { config, names }], form, out)?.swap_remove(0))
     }
 
-    /// The descriptor of an image's manifest with its layers as they are, uncompressed.
-    pub(crate) fn manifest_of(&self, config: &Raw<ImageConfig>) -> Result<Descriptor, EngineError> {
+    /// An image's manifest with its layers as they are, uncompressed; and its descriptor.
+    pub(crate) fn manifest_of(
+        &self,
+        config: &Raw<ImageConfig>,
+    ) -> Result<(Descriptor, Raw<Manifest>), EngineError> {
         let mut blobs = HashMap::new();
         let form = ArchiveForm::default();
         for layer in &config.value().rootfs.diff_ids {
@@ -45,7 +48,7 @@ impl Engine {
         }
         let image = Saved { config: config.clone(), names: Vec::new() };
         let manifest = Raw::new(manifest(&image, &blobs, &form));
-        Ok(descriptors(&image, &manifest, &form).swap_remove(0))
+        Ok((descriptors(&image, &manifest, &form).swap_remove(0), manifest))
     }
 
     /// Gives what stands in the index, in its order.

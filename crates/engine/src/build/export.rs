@@ -76,7 +76,7 @@ impl Engine {
 
     /// The descriptor of the manifest under which a build would be pushed uncompressed.
     pub fn manifest(&self, report: &BuildReport) -> Result<Descriptor, EngineError> {
-        self.manifest_of(&report.config)
+        Ok(self.manifest_of(&report.config)?.0)
     }
 
     fn merged(&self, report: &BuildReport) -> Result<Stack, EngineError> {

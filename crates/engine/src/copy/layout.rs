@@ -20,12 +20,6 @@ pub(super) struct Layout {
     named: HashMap<Digest, String>,
 }
 
-/// A layout in a temporary file.
-pub(super) struct Held {
-    pub(super) inner: Layout,
-    pub(super) _file: tempfile::NamedTempFile,
-}
-
 impl Layout {
     /// Finds the image in `index.json`: by its tag or full name, or the only one.
     pub(super) fn open(files: Files, tag: Option<&str>, place: &Place) -> Result<Self, CopyError> {
@@ -157,20 +151,6 @@ impl Origin for Layout {
             Some(name) => self.files.open(name, offset),
             None => self.files.open(&blob_path(&blob.digest), offset),
         }
-    }
-}
-
-impl Origin for Held {
-    fn root(&self) -> Result<Document, CopyError> {
-        self.inner.root()
-    }
-
-    fn manifest(&self, descriptor: &Descriptor) -> Result<Document, CopyError> {
-        self.inner.manifest(descriptor)
-    }
-
-    fn blob(&self, blob: &Descriptor, offset: u64) -> io::Result<Box<dyn Read>> {
-        self.inner.blob(blob, offset)
     }
 }
 

@@ -1,9 +1,9 @@
-//! The documents of an image on a registry: index, manifest and config, fetched and checked.
+//! The documents of an image that is not here: index, manifest and config, fetched and checked.
 use super::choose::{available, choose};
 use super::{Progress, TransferError, TransferEvents};
 use crate::EngineError;
 use serde::Deserialize;
-use std::io::Read as _;
+use std::io::Read;
 use strata_oci::{Descriptor, Digest, ImageConfig, ImageId, Index, Platform, Raw, media_type};
 use strata_registry::{Kind, Registries, Repository, Resolved, Target};
 use strata_store::{BlobKind, Lease, Origin, Store};
@@ -19,12 +19,13 @@ pub(super) struct ImageManifest {
     pub(super) layers: Vec<Descriptor>,
 }
 
-/// An image on a registry. Its layers are known, none is here for that.
+/// An image on a registry, or wherever else it was found. Its layers are known, none is here for that.
 #[derive(Clone, Debug)]
-pub(crate) struct RemoteImage {
-    pub(super) repository: Repository,
+pub(crate) struct FoundImage {
+    /// Where it is, if that is a registry.
+    repository: Option<Repository>,
     /// What the name points at.
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
     /// The index, if the name points at one.
     index: Option<Resolved>,
     manifest_bytes: Resolved,
@@ -32,21 +33,47 @@ pub(crate) struct RemoteImage {
     pub(crate) config: Raw<ImageConfig>,
 }
 
-impl RemoteImage {
+impl FoundImage {
     pub(crate) fn id(&self) -> ImageId {
         ImageId::new(*self.config.digest())
     }
 
+    /// Its layers, bottom first.
+    pub(crate) fn layers(&self) -> &[Descriptor] {
+        &self.manifest.layers
+    }
+
+    /// An image whose manifest, or index and manifest, came from somewhere: `config` opens the config.
+    pub(crate) fn of(
+        subject: &str,
+        repository: Option<Repository>,
+        index: Option<Resolved>,
+        manifest_bytes: Resolved,
+        config: impl FnOnce(&Descriptor) -> Result<Box<dyn Read>, EngineError>,
+    ) -> Result<Self, EngineError> {
+        let manifest = parse_manifest(subject, &manifest_bytes.bytes)?;
+        let config = read_config(subject, &manifest, config)?;
+        let digest = index.as_ref().unwrap_or(&manifest_bytes).digest;
+        Ok(Self { repository, digest, index, manifest_bytes, manifest, config })
+    }
+
     /// Puts index and manifest into the store, kept by the lease.
-    pub(super) fn keep_documents(&self, store: &Store, lease: &Lease) -> Result<Origin, EngineError> {
+    pub(super) fn keep_documents(&self, store: &Store, lease: &Lease) -> Result<(), EngineError> {
         for document in self.index.iter().chain([&self.manifest_bytes]) {
             put(store, lease, BlobKind::Manifest, &document.digest, &document.bytes)?;
         }
-        Ok(Origin {
-            repository: self.repository.to_string(),
-            digest: self.digest,
-            manifest: self.manifest_bytes.digest,
-        })
+        Ok(())
+    }
+
+    /// The manifest that makes it.
+    pub(super) fn manifest_digest(&self) -> Digest {
+        self.manifest_bytes.digest
+    }
+
+    /// As a repository holds it; `None` of an image that is in none. Its documents have to be kept first.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        let repository = self.repository.as_ref()?.to_string();
+        Some(Origin { repository, digest: self.digest, manifest: self.manifest_bytes.digest })
     }
 
     /// Puts the config into the store, kept by the lease.
@@ -67,7 +94,8 @@ impl RemoteImage {
         let config = parse_config(&subject, config, &manifest)?;
         let manifest_bytes =
             Resolved { digest: resolved.manifest, media_type: String::new(), kind: Kind::Manifest, bytes };
-        Ok(Self { repository, digest: resolved.digest, index: None, manifest_bytes, manifest, config })
+        let (repository, digest) = (Some(repository), resolved.digest);
+        Ok(Self { repository, digest, index: None, manifest_bytes, manifest, config })
     }
 }
 
@@ -90,14 +118,13 @@ pub(super) fn find(
     target: &Target,
     platform: Option<&Platform>,
     events: &TransferEvents<'_>,
-) -> Result<RemoteImage, EngineError> {
+) -> Result<FoundImage, EngineError> {
     let found = registries.manifest(repository, target)?;
     let subject = match target {
         Target::Tag(tag) => format!("{repository}:{tag}"),
         Target::Digest(digest) => format!("{repository}@{digest}"),
     };
     let wanted = platform.cloned().unwrap_or_else(Platform::host);
-    let digest = found.digest;
     let (index, manifest_bytes) = match found.kind {
         Kind::Manifest => (None, found),
         Kind::Index => {
@@ -105,14 +132,16 @@ pub(super) fn find(
             (Some(found), part)
         }
     };
-    let manifest = parse_manifest(&subject, &manifest_bytes.bytes)?;
-    let config = fetch_config(registries, repository, &subject, &manifest)?;
-    let actual = &config.value().platform;
-    if index.is_none() && wanted.suits(actual).is_none() {
+    let config = |config: &Descriptor| -> Result<Box<dyn Read>, EngineError> {
+        Ok(Box::new(registries.blob(repository, &config.digest, config.size, 0)?))
+    };
+    let image = FoundImage::of(&subject, Some(repository.clone()), index, manifest_bytes, config)?;
+    let actual = &image.config.value().platform;
+    if image.index.is_none() && wanted.suits(actual).is_none() {
         let warning = format!("image platform ({actual}) does not match the expected platform ({wanted})");
         events(Progress::Warning(&warning));
     }
-    Ok(RemoteImage { repository: repository.clone(), digest, index, manifest_bytes, manifest, config })
+    Ok(image)
 }
 
 fn part_of(
@@ -156,11 +185,10 @@ pub(super) fn parse_manifest(subject: &str, bytes: &[u8]) -> Result<ImageManifes
     }
 }
 
-fn fetch_config(
-    registries: &Registries,
-    repository: &Repository,
+fn read_config(
     subject: &str,
     manifest: &ImageManifest,
+    open: impl FnOnce(&Descriptor) -> Result<Box<dyn Read>, EngineError>,
 ) -> Result<Raw<ImageConfig>, EngineError> {
     let Descriptor { digest, size, .. } = manifest.config;
     if size > CONFIG_LIMIT {
@@ -170,11 +198,10 @@ fn fetch_config(
         ));
     }
     let mut bytes = Vec::new();
-    let mut blob = registries.blob(repository, &digest, size, 0)?;
-    blob.read_to_end(&mut bytes).map_err(registry_error)?;
+    open(&manifest.config)?.take(size + 1).read_to_end(&mut bytes).map_err(registry_error)?;
     let found = Digest::of(&bytes);
     if found != digest {
-        let repository = repository.to_string();
+        let repository = subject.to_owned();
         return Err(TransferError::WrongDigest { repository, expected: digest, found }.into());
     }
     parse_config(subject, bytes, manifest)
@@ -198,7 +225,7 @@ fn parse_config(
 }
 
 /// An error of reading a blob, as the registry's own where it is one.
-pub(super) fn registry_error(error: std::io::Error) -> EngineError {
+pub(crate) fn registry_error(error: std::io::Error) -> EngineError {
     match strata_registry::Error::from_read(error) {
         Ok(error) => error.into(),
         Err(error) => error.into(),

@@ -24,10 +24,10 @@ pub enum TransferError {
     },
     /// Compressed bytes with another digest than the manifest's.
     #[error(
-        "layer {expected} of {repository}: the registry sent bytes with digest {found}; it is damaged or lies: nothing was kept"
+        "{expected} of {repository}: what came has the digest {found}; its sender is damaged or lies: nothing was kept"
     )]
     WrongDigest {
-        /// Repository it came from.
+        /// Where it came from.
         repository: String,
         /// By the manifest.
         expected: Digest,
@@ -39,7 +39,7 @@ pub enum TransferError {
         "layer {digest} of {repository} unpacks to {found}, but the image's config says {expected}; the image is damaged: nothing was kept"
     )]
     WrongDiffId {
-        /// Repository it came from.
+        /// Where it came from.
         repository: String,
         /// The blob.
         digest: Digest,
@@ -53,7 +53,7 @@ pub enum TransferError {
         "layer {digest} of {repository}: {compressed} bytes unpack to more than {limit}, as only a bomb does; nothing was kept (pull --max-inflation N allows N times the size, 0 anything)"
     )]
     Bomb {
-        /// Repository it came from.
+        /// Where it came from.
         repository: String,
         /// The blob.
         digest: Digest,

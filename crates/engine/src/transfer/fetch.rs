@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use strata_oci::{Descriptor, DiffId};
 
-impl Fetcher {
+impl Fetcher<'_> {
     /// Fetches what is missing of an image, several layers at once. The lease keeps all of it.
     pub(super) fn fetch_all(
         &self,

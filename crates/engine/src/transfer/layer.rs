@@ -1,16 +1,17 @@
 //! One layer: network, file, inflating, tar, index.
 use super::documents::registry_error;
 use super::growing::{Growing, Growth};
+use super::source::LayerSource;
 use super::{Progress, Status, TransferError, TransferEvents};
 use crate::EngineError;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use strata_layer::compression::decompress;
 use strata_layer::{Contents, LayerError, LayerInfo, Limits, ingest};
 use strata_oci::{Descriptor, DiffId, Digest};
-use strata_registry::{Blob, Registries, Repository};
 use strata_store::{Blobs, Download, Downloads, Ingest, Layers, Lease, RemoteBlob, Store, StoreError};
 
 /// Bytes taken from the network at once.
@@ -20,15 +21,14 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What may be unpacked of any blob, however small: an image's worth of zeros is no bomb yet.
 const HARMLESS: u64 = 512 << 20;
 
-/// Fetches layers of one repository into the store.
+/// Fetches layers from one place into the store.
 #[derive(Clone)]
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher<'a> {
     layers: Layers,
     blobs: Blobs,
     downloads: Downloads,
     pub(super) lease: Lease,
-    registries: Registries,
-    repository: Repository,
+    source: Arc<dyn LayerSource + 'a>,
     /// How many times its length a blob may unpack to, beyond [`HARMLESS`]; 0: any number.
     max_inflation: u64,
 }
@@ -81,17 +81,16 @@ enum Came {
     Unwanted,
 }
 
-impl Fetcher {
-    pub(super) fn new(
+impl<'a> Fetcher<'a> {
+    pub(crate) fn new(
         store: &Store,
         lease: Lease,
-        registries: Registries,
-        repository: Repository,
+        source: impl LayerSource + 'a,
         max_inflation: u64,
     ) -> Self {
         let (layers, blobs) = (store.layers().clone(), store.blobs().clone());
         let downloads = store.downloads().clone();
-        Self { layers, blobs, downloads, lease, registries, repository, max_inflation }
+        Self { layers, blobs, downloads, lease, source: Arc::new(source), max_inflation }
     }
 
     /// Logical size of a layer that is here.
@@ -197,7 +196,7 @@ impl Fetcher {
             Ok::<_, EngineError>((came, unpacked))
         })?;
         let blob = wanted.layer;
-        let repository = || self.repository.to_string();
+        let repository = || self.source.name();
         match came.map_err(Fault::of_registry)? {
             Came::All(found) if found != blob.digest => {
                 let expected = blob.digest;
@@ -221,11 +220,12 @@ impl Fetcher {
             }));
         }
         staged.commit(info, &contents, wanted.below)?;
+        let Some(repository) = self.source.repository() else { return Ok(()) };
         let seen = RemoteBlob {
             digest: blob.digest,
             length: blob.size,
             media_type: blob.media_type.clone(),
-            repository: repository(),
+            repository: repository.to_string(),
         };
         Ok(self.blobs.remember_remote(&wanted.diff_id, &seen)?)
     }
@@ -251,7 +251,7 @@ impl Fetcher {
         }
         growth.grown(download.length());
         if download.length() < total {
-            let mut blob = self.open(wanted, download.length())?;
+            let mut blob = self.source.open(wanted.layer, download.length())?;
             while download.length() < total {
                 let count = match blob.read(&mut buffer) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -273,19 +273,6 @@ impl Fetcher {
         }
         tell(Status::DownloadComplete);
         Ok(Came::All(Digest::from_bytes(hasher.finalize().into())))
-    }
-
-    /// The blob from the registry; of a layer that need not be there, from where it says it is.
-    fn open(&self, wanted: &Wanted<'_>, offset: u64) -> Result<Blob, EngineError> {
-        let blob = wanted.layer;
-        let mut result = self.registries.blob(&self.repository, &blob.digest, blob.size, offset);
-        for url in &blob.urls {
-            if !result.as_ref().is_err_and(strata_registry::Error::is_not_found) {
-                break;
-            }
-            result = self.registries.foreign_blob(&self.repository, url, &blob.digest, blob.size, offset);
-        }
-        Ok(result?)
     }
 
     /// The disk's end: inflates, writes, hashes and indexes what has come so far, as it comes.
@@ -316,11 +303,11 @@ impl Fetcher {
             if is_bomb(&error) {
                 growth.refuse();
                 let (digest, compressed) = (blob.digest, blob.size);
-                let repository = self.repository.to_string();
+                let repository = self.source.name();
                 return content(TransferError::Bomb { repository, digest, compressed, limit });
             }
             let about_content = is_about_content(&error);
-            let error = EngineError::layer(format!("layer {} of {}", blob.digest, self.repository), error);
+            let error = EngineError::layer(format!("layer {} of {}", blob.digest, self.source.name()), error);
             if about_content {
                 // The rest comes all the same: its digest says whether the registry sent what was pushed.
                 return Fault::Content(Box::new(error));

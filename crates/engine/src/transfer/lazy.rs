@@ -1,7 +1,8 @@
 //! An image on a registry that a build stands on: its config is here, its layers come when somebody needs one.
-use super::documents::{RemoteImage, find};
+use super::documents::{FoundImage, find};
 use super::layer::Fetcher;
 use super::pull::materialise;
+use super::source::Registered;
 use super::{PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
 use std::sync::atomic::AtomicBool;
@@ -13,8 +14,8 @@ use strata_store::{Lease, Resolved};
 
 /// A base image that need not be here.
 pub(crate) struct LazyImage {
-    image: RemoteImage,
-    fetcher: Fetcher,
+    image: FoundImage,
+    fetcher: Fetcher<'static>,
     /// What became of fetching it. Held while it is being fetched, so that everybody else waits.
     fetched: Mutex<Option<Result<(), Arc<EngineError>>>>,
 }
@@ -34,7 +35,7 @@ impl Engine {
         let known = if ask { None } else { store.images().resolved(reference, platform)? };
         let image = match known {
             // Documents that cannot be read any more are fetched again.
-            Some(known) => RemoteImage::remembered(store, repository.clone(), &known).ok(),
+            Some(known) => FoundImage::remembered(store, repository.clone(), &known).ok(),
             None => None,
         };
         let image = match image {
@@ -42,16 +43,16 @@ impl Engine {
             None => {
                 let image =
                     find(self.registries(), &repository, &Target::of(reference), Some(platform), events)?;
-                let origin = image.keep_documents(store, lease)?;
+                image.keep_documents(store, lease)?;
                 image.keep_config(store, lease)?;
-                let resolved =
-                    Resolved { image: image.id(), manifest: origin.manifest, digest: image.digest };
+                let (manifest, digest) = (image.manifest_digest(), image.digest);
+                let resolved = Resolved { image: image.id(), manifest, digest };
                 store.images().remember_resolved(reference, platform, &resolved)?;
                 image
             }
         };
-        let registries = self.registries().clone();
-        let fetcher = Fetcher::new(store, lease.clone(), registries, repository, PullRequest::MAX_INFLATION);
+        let source = Registered::new(self.registries().clone(), repository);
+        let fetcher = Fetcher::new(store, lease.clone(), source, PullRequest::MAX_INFLATION);
         Ok(LazyImage { image, fetcher, fetched: Mutex::new(None) })
     }
 }

@@ -1,6 +1,7 @@
 //! `pull`.
-use super::documents::{RemoteImage, find};
+use super::documents::{FoundImage, find};
 use super::layer::{Fetcher, check};
+use super::source::{LayerSource, Registered};
 use super::{Progress, TransferEvents};
 use crate::{Engine, EngineError};
 use std::sync::atomic::AtomicBool;
@@ -100,22 +101,39 @@ impl Engine {
         }
         let repository = Repository::from(reference);
         let image = find(self.registries(), &repository, &target, request.platform.as_ref(), events)?;
-        let lease = self.store().leases().acquire()?;
-        let registries = self.registries().clone();
-        let fetcher =
-            Fetcher::new(self.store(), lease.clone(), registries, repository, request.max_inflation);
-        let diff_ids = &image.config.value().rootfs.diff_ids;
-        fetcher.fetch_all(&image.manifest.layers, diff_ids, events, cancel)?;
-        let origin = image.keep_documents(self.store(), &lease)?;
         // A digest names an image for good; only tags are names that the store keeps.
         let names: Vec<Reference> =
             reference.digest().is_none().then(|| reference.clone()).into_iter().collect();
         let before = self.store().images().lookup(reference)?;
-        let id = self.store().images().publish_from(&image.config, &names, &origin)?;
+        let source = Registered::new(self.registries().clone(), repository);
+        let id = self.take_in(&image, source, request.max_inflation, &names, events, cancel)?;
         let pulled =
             Pulled { reference: reference.clone(), id, digest: image.digest, newer: before != Some(id) };
         events(Progress::Pulled(&pulled));
         Ok(pulled)
+    }
+
+    /// Fetches what is missing of an image, and makes it visible under these names when all of it is here.
+    pub(crate) fn take_in<'s>(
+        &self,
+        image: &FoundImage,
+        source: impl LayerSource + 's,
+        max_inflation: u64,
+        names: &[Reference],
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<ImageId, EngineError> {
+        let lease = self.store().leases().acquire()?;
+        let fetcher = Fetcher::new(self.store(), lease.clone(), source, max_inflation);
+        materialise(&fetcher, image, events, cancel)?;
+        let images = self.store().images();
+        Ok(match image.origin() {
+            Some(origin) => {
+                image.keep_documents(self.store(), &lease)?;
+                images.publish_from(&image.config, names, &origin)?
+            }
+            None => images.publish(&image.config, names)?,
+        })
     }
 
     /// Where the image has the name already, one small question tells whether it still means the same. Registries that
@@ -145,10 +163,10 @@ impl Engine {
     }
 }
 
-/// Fetches what is missing of an image that was found, for whoever is not the pull verb.
+/// Fetches the layers that are missing of an image.
 pub(super) fn materialise(
-    fetcher: &Fetcher,
-    image: &RemoteImage,
+    fetcher: &Fetcher<'_>,
+    image: &FoundImage,
     events: &TransferEvents<'_>,
     cancel: &AtomicBool,
 ) -> Result<(), EngineError> {

@@ -386,7 +386,7 @@ fn lies_are_told_from_damage() {
     let middle = other.len() / 2;
     other[middle] ^= 1;
     let error = refused(Answer::Bytes(other), &of(&blob), diff_id);
-    assert!(error.contains("the registry sent bytes with digest"), "{error}");
+    assert!(error.contains("what came has the digest"), "{error}");
 
     let error = refused(Answer::Bytes(blob.clone()), &of(&blob), Digest::of(b"another"));
     assert!(error.contains("unpacks to") && error.contains("config says"), "{error}");

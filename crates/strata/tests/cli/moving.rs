@@ -102,6 +102,11 @@ fn wrong_places_and_damaged_content() {
     assert!(!world.path("fresh/index.json").exists(), "nothing is listed that is not there");
     assert!(error("oci:layout:one", "docker-archive:fresh.tar").contains("has the digest"));
     assert!(!world.path("fresh.tar").exists());
+    let empty = World::new();
+    let layout = format!("oci:{}:one", world.path("layout").display());
+    let to_store = refused(&empty, &["image", "copy", &layout, "local:fresh:1"]);
+    assert!(to_store.contains("has the digest"), "{to_store}");
+    assert_eq!(empty.ok(&["images", "-q"]), "");
     let to_registry = error("oci:layout:one", &format!("{}/fresh:1", served.address));
     assert!(to_registry.contains("digest"), "{to_registry}");
     let tags = world.ok(&["tag", "ls", "--remote", &format!("{}/fresh", served.address)]);
@@ -329,4 +334,70 @@ fn every_platform_of_a_list_is_rebased_on_its_own_base() {
     let one = rebase("base-amd64:2", "oci:x");
     let error = String::from_utf8_lossy(&one.stderr).into_owned();
     assert!(one.status.code() == Some(1) && error.contains("is for linux/arm64"), "{error}");
+}
+
+/// A copy into the store leaves what a pull leaves, and nothing of it goes through a temporary file.
+#[test]
+fn a_copy_into_the_store_is_a_pull() {
+    let (world, served) = here();
+    let remote = |name: &str| format!("{}/{name}", served.address);
+    for arch in ["amd64", "arm64"] {
+        let base = format!("base-{arch}:1");
+        world.ok(&["import", "--platform", &format!("linux/{arch}"), "-m", arch, "base.tar", &base]);
+        world.file("ctx/f", arch.as_bytes());
+        world.file("ctx/Dockerfile", format!("FROM {base}\nCOPY f /f\n").as_bytes());
+        let platform = format!("linux/{arch}");
+        world.ok(&["build", "-q", "--platform", &platform, "-t", &format!("app-{arch}:1"), "ctx"]);
+        copy(&world, &format!("local:app-{arch}:1"), &remote(&format!("app-{arch}:1")));
+    }
+    let list = remote("app:1");
+    for arguments in [
+        vec!["manifest", "create", &list, &remote("app-amd64:1"), &remote("app-arm64:1")],
+        vec!["manifest", "push", &list],
+    ] {
+        let mut command = world.command(&arguments);
+        let output = command.env("DOCKER_CONFIG", world.path("docker")).output().expect("strata starts");
+        assert!(output.status.success(), "{output:?}");
+    }
+    let other = World::new();
+    let run = |arguments: &[&str]| {
+        let mut command = other.command(arguments);
+        let output = command.env("TMPDIR", "/nowhere").output().expect("strata starts");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let shown = |name: &str| {
+        let template = "{{.Id}} {{.Architecture}} {{.RepoDigests}} {{.RootFS.Layers}} {{.Size}}";
+        other.ok(&["inspect", "-f", template, name])
+    };
+    // A single image, byte for byte what a pull brings.
+    let text = run(&["image", "copy", &remote("app-amd64:1"), "local:copied:1"]);
+    assert!(text.lines().filter(|line| line.contains("Copied")).count() == 2, "{text}");
+    let copied = shown("copied:1");
+    other.ok(&["rmi", "-f", "copied:1"]);
+    other.ok(&["pull", "-q", &remote("app-amd64:1")]);
+    assert_eq!(shown(&remote("app-amd64:1")), copied);
+    assert!(copied.contains("/app-amd64@sha256:"), "{copied}");
+    // What is here is not fetched, whatever it is called.
+    let again = run(&["image", "copy", &remote("app-amd64:1"), "local:again:1"]);
+    assert!(again.contains("Already exists") && again.trim_end().ends_with("sent: 0B"), "{again}");
+    // Of an index, this machine's image, or the one that is asked for: all of it.
+    let digest = copy(&world, &list, "oci:list:1");
+    run(&["image", "copy", "-q", &list, "local:mine:1"]);
+    assert!(shown("mine:1").contains(&format!("/app@{digest}")), "{}", shown("mine:1"));
+    run(&["image", "copy", "-q", "--platform", "linux/arm64", &list, "local:arm:1"]);
+    assert!(shown("arm:1").contains(" arm64 "), "{}", shown("arm:1"));
+    assert_eq!(
+        other.ok(&["inspect", "-f", "{{.RootFS.Layers}}", "arm:1"]),
+        world.ok(&["inspect", "-f", "{{.RootFS.Layers}}", "app-arm64:1"])
+    );
+    // From a layout it comes without a repository, and goes back with the same content.
+    let layout = format!("oci:{}:1", world.path("list").display());
+    run(&["image", "copy", "-q", "--platform", "linux/arm64", &layout, "local:laid:1"]);
+    assert!(shown("laid:1").starts_with(shown("arm:1").split(' ').next().expect("an ID")));
+    run(&["image", "copy", "-q", "local:laid:1", "docker-archive:out.tar:laid:1"]);
+    other.ok(&["rmi", "-f", "laid:1", "arm:1"]);
+    run(&["image", "copy", "-q", "docker-archive:out.tar", "local:back:1"]);
+    assert!(shown("back:1").contains(" arm64 "));
+    assert!(other.ok(&["system", "fsck", "-q"]).is_empty());
 }
