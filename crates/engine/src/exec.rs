@@ -1,6 +1,7 @@
 //! `exec`: one more process in a running container.
 use crate::container::process;
-use crate::run::{set, stored::Stored};
+use crate::run::set;
+use crate::stored::Stored;
 use crate::{Engine, EngineError};
 use strata_runtime::container::{Stdio, Stream};
 use strata_runtime::exec::ExecSpec;

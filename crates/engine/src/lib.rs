@@ -17,13 +17,13 @@ mod network;
 mod open;
 pub mod run;
 pub mod serve;
+mod stored;
 pub mod system;
 pub mod transfer;
 mod unpack;
 pub mod volume;
 
 pub use error::EngineError;
-pub use open::{
-    Access, Engine, EngineOptions, LayerMode, helper_main, prepare_process, seal_process, with_signals,
-};
+pub use open::{Access, Engine, EngineOptions, LayerMode, prepare_process, seal_process, with_signals};
+pub use run::helper_main;
 pub use strata_registry as registry;

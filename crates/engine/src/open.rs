@@ -1,6 +1,6 @@
 //! Opening the engine.
 use crate::EngineError;
-use crate::run::stored::Stored;
+use crate::stored::Stored;
 use std::path::{Path, PathBuf};
 use strata_oci::DiffId;
 use strata_registry::Registries;
@@ -185,10 +185,4 @@ pub fn seal_process() -> Result<(), EngineError> {
 /// Lets signals through while `body` runs, in a program that prepared for forwarding them.
 pub fn with_signals<T>(body: impl FnOnce() -> T) -> Result<T, EngineError> {
     Ok(strata_runtime::supervise::with_signals(body)?)
-}
-
-/// The hook every program that uses the engine calls first: when this process was started as one of the
-/// engine's helpers it does that job and gives the exit code; otherwise `None`.
-pub fn helper_main() -> Option<u8> {
-    crate::run::helper_main()
 }

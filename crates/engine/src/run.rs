@@ -4,11 +4,10 @@ mod debug;
 mod helper;
 mod plan;
 mod start;
-pub(crate) mod stored;
 mod volumes;
 
 pub use debug::DebugRequest;
-pub(crate) use helper::helper_main;
+pub use helper::helper_main;
 pub(crate) use plan::set;
 pub(crate) use start::terminal_size;
 

@@ -32,6 +32,7 @@ pub use select::{SelectOptions, SelectedFile, Selection};
 pub use workdir::workdir;
 
 use crate::{LayerBuilder, Stack};
+use archive::is_archive;
 use plan::Plan;
 use std::borrow::Borrow;
 use std::io::Write;
@@ -67,8 +68,12 @@ pub fn copy<W: Write, S: Borrow<Selection>>(
     let selections: Vec<&Selection> = selections.iter().map(Borrow::borrow).collect();
     let mut plan = Plan::new(&selections, below, options);
     for (number, selection) in selections.iter().enumerate() {
-        for root in 0..selection.roots.len() {
-            plan.place(number, root, destination)?;
+        for (root, source) in selection.roots.iter().enumerate() {
+            if selection.options.unpack && is_archive(&*selection.tree, &source.path, &source.entry) {
+                plan.unpack(number, root, destination)?;
+            } else {
+                plan.place(number, root, destination)?;
+            }
         }
     }
     emit::emit(plan.finish(), &selections, below, builder)

@@ -23,6 +23,7 @@
 //! [`Bridge::remove`] takes everything away again; [`Bridge::sweep`] removes what a killed supervisor left.
 
 mod bridge;
+mod cable;
 mod conntrack;
 mod endpoint;
 mod files;

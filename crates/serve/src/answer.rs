@@ -1,6 +1,6 @@
 //! Answers: their bodies, and what several endpoints say in the same way.
 
-use crate::mirror::Download;
+use crate::growing::Growing;
 use crate::threads::blocking;
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt;
@@ -9,7 +9,6 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::future::Future;
 use std::io;
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -73,7 +72,7 @@ pub(crate) enum Source {
     /// A stored blob.
     File(Arc<File>),
     /// A blob that is still on its way from the upstream.
-    Download(Arc<Download>),
+    Growing(Arc<Growing>),
 }
 
 impl Source {
@@ -81,8 +80,8 @@ impl Source {
     async fn read(self, offset: u64, most: usize) -> io::Result<Bytes> {
         match self {
             Self::File(file) => blocking(move || read_at(&file, offset, most)).await,
-            Self::Download(download) => {
-                let (file, most) = download.wait_for(offset, most).await?;
+            Self::Growing(blob) => {
+                let (file, most) = blob.wait_for(offset, most).await?;
                 blocking(move || read_at(&file, offset, most)).await
             }
         }

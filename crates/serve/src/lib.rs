@@ -8,6 +8,7 @@
 
 mod answer;
 mod endpoints;
+mod growing;
 mod mirror;
 mod name;
 mod password;

@@ -5,13 +5,12 @@
 
 mod download;
 
-pub(crate) use download::Download;
-
+use crate::growing::Growing;
 use crate::name::{Reference, Repository, Tag};
 use crate::refusal::Refusal;
-use crate::registry::Registry;
-use crate::storage::{Outline, StoredManifest};
+use crate::storage::{Outline, Storage};
 use crate::threads::blocking;
+use download::Download;
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,12 +66,31 @@ impl From<UpstreamError> for Refusal {
     }
 }
 
-type Slot = Arc<OnceCell<Option<Arc<Download>>>>;
+type Slot = Arc<OnceCell<Option<Arc<Growing>>>>;
+
+/// What is being fetched: one download for all who want the same blob.
+#[derive(Default)]
+struct Running(Mutex<HashMap<(Repository, Digest), Slot>>);
+
+impl Running {
+    fn slot(&self, name: &Repository, digest: &Digest) -> Slot {
+        self.lock().entry((name.clone(), *digest)).or_default().clone()
+    }
+
+    /// What comes next finds the blob on the disk, or has to ask again.
+    fn forget(&self, name: &Repository, digest: &Digest) {
+        self.lock().remove(&(name.clone(), *digest));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The upstream, and what is being fetched from it.
 pub(crate) struct Mirror {
     upstream: Arc<dyn Upstream>,
-    running: Mutex<HashMap<(Repository, Digest), Slot>>,
+    running: Arc<Running>,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -83,53 +101,53 @@ impl std::fmt::Debug for Mirror {
 
 impl Mirror {
     pub(crate) fn new(upstream: Arc<dyn Upstream>) -> Self {
-        Self { upstream, running: Mutex::default() }
+        Self { upstream, running: Arc::default() }
     }
 
     /// Brings a tag up to date, or a manifest here. When the upstream is away, what is here has to do.
     pub(crate) fn refresh(
         &self,
-        registry: &Registry,
+        storage: &Storage,
         name: &Repository,
         reference: &Reference,
     ) -> Result<(), Refusal> {
         match reference {
             Reference::Digest(digest) => {
-                if registry.storage.manifest(name, reference)?.is_none() {
-                    self.fetch(registry, name, digest, &[])?;
+                if storage.manifest(name, reference)?.is_none() {
+                    self.fetch(storage, name, digest, &[])?;
                 }
                 Ok(())
             }
-            Reference::Tag(tag) => self.refresh_tag(registry, name, tag),
+            Reference::Tag(tag) => self.refresh_tag(storage, name, tag),
         }
     }
 
-    fn refresh_tag(&self, registry: &Registry, name: &Repository, tag: &Tag) -> Result<(), Refusal> {
-        let here = registry.storage.tag(name, tag)?;
+    fn refresh_tag(&self, storage: &Storage, name: &Repository, tag: &Tag) -> Result<(), Refusal> {
+        let here = storage.tag(name, tag)?;
         let digest = match self.upstream.resolve(name.as_str(), tag.as_str()) {
             Ok(Some(digest)) => digest,
             Ok(None) => {
-                registry.storage.delete_tag(name, tag)?;
+                storage.delete_tag(name, tag)?;
                 return Ok(());
             }
             Err(_) if here.is_some() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if registry.storage.manifest(name, &Reference::Digest(digest))?.is_none() {
-            match self.fetch(registry, name, &digest, std::slice::from_ref(tag)) {
+        if storage.manifest(name, &Reference::Digest(digest))?.is_none() {
+            match self.fetch(storage, name, &digest, std::slice::from_ref(tag)) {
                 Err(Refusal::Upstream(_)) if here.is_some() => {}
                 other => other?,
             }
         } else if here != Some(digest) {
-            let _publishing = registry.storage.publishing()?;
-            registry.storage.put_tag(name, tag, &digest)?;
+            let _publishing = storage.publishing()?;
+            storage.put_tag(name, tag, &digest)?;
         }
         Ok(())
     }
 
     fn fetch(
         &self,
-        registry: &Registry,
+        storage: &Storage,
         name: &Repository,
         digest: &Digest,
         tags: &[Tag],
@@ -141,8 +159,8 @@ impl Mirror {
         }
         let outline = Outline::parse(&fetched.bytes, Some(&fetched.media_type))
             .map_err(|what| Refusal::Upstream(format!("its manifest {digest} is none: {what}")))?;
-        let _publishing = registry.storage.publishing()?;
-        registry.storage.put_manifest(name, &outline, &fetched.bytes, tags)?;
+        let _publishing = storage.publishing()?;
+        storage.put_manifest(name, &outline, &fetched.bytes, tags)?;
         Ok(())
     }
 
@@ -154,58 +172,38 @@ impl Mirror {
     /// A blob that is not here, on its way: everybody who asks meanwhile gets the same download. `None` when the
     /// upstream does not have it.
     pub(crate) async fn download(
-        registry: &Arc<Registry>,
+        &self,
+        storage: &Storage,
         name: &Repository,
         digest: &Digest,
-    ) -> Result<Option<Arc<Download>>, Refusal> {
-        let Some(mirror) = &registry.mirror else { return Ok(None) };
-        let key = (name.clone(), *digest);
-        let slot = mirror.running().entry(key.clone()).or_default().clone();
+    ) -> Result<Option<Arc<Growing>>, Refusal> {
         let begin = || {
-            let (registry, upstream, key) = (registry.clone(), mirror.upstream.clone(), key.clone());
-            blocking(move || Download::begin(&registry, &upstream, &key.0, &key.1))
+            let download = Download {
+                storage: storage.clone(),
+                upstream: self.upstream.clone(),
+                running: self.running.clone(),
+                name: name.clone(),
+                digest: *digest,
+            };
+            blocking(move || download.begin())
         };
-        let download = slot.get_or_try_init(begin).await.cloned();
-        if !matches!(download, Ok(Some(_))) {
-            mirror.forget(name, digest);
+        let slot = self.running.slot(name, digest);
+        let blob = slot.get_or_try_init(begin).await.cloned();
+        if !matches!(blob, Ok(Some(_))) {
+            self.running.forget(name, digest);
         }
-        download
-    }
-
-    /// What comes next finds the blob on the disk, or has to ask again.
-    fn forget(&self, name: &Repository, digest: &Digest) {
-        self.running().remove(&(name.clone(), *digest));
-    }
-
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Slot>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        blob
     }
 
     /// The upstream's tags; those that are here when it is away.
-    pub(crate) fn tags(
-        &self,
-        registry: &Registry,
-        name: &Repository,
-    ) -> Result<Option<Vec<String>>, Refusal> {
+    pub(crate) fn tags(&self, storage: &Storage, name: &Repository) -> Result<Option<Vec<String>>, Refusal> {
         match self.upstream.tags(name.as_str()) {
             Ok(tags) => Ok(tags.map(|mut tags| {
                 tags.sort_unstable();
                 tags
             })),
-            Err(_) if registry.storage.knows(name) => Ok(Some(registry.storage.tags(name)?)),
+            Err(_) if storage.knows(name) => Ok(Some(storage.tags(name)?)),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The manifest, from the upstream if there is one.
-pub(crate) fn manifest(
-    registry: &Registry,
-    name: &Repository,
-    reference: &Reference,
-) -> Result<Option<StoredManifest>, Refusal> {
-    if let Some(mirror) = &registry.mirror {
-        mirror.refresh(registry, name, reference)?;
-    }
-    Ok(registry.storage.manifest(name, reference)?)
 }

@@ -90,7 +90,7 @@ impl StorageError {
 }
 
 /// The directory of a registry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Storage {
     root: PathBuf,
 }

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::db::{Bytes32, Time, now};
 use crate::root::sync_directory;
 use crate::staging::Staging;
-use crate::trash::{bury, doom, spare};
+use crate::trash::{doom, spare};
 use crate::{Lease, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -198,7 +198,7 @@ impl Blobs {
 
     /// Takes the files of forgotten blobs (and whatever else is doomed) away.
     pub(crate) fn bury(&self) -> Result<(), StoreError> {
-        bury(&self.core).map(drop)
+        self.core.bury().map(drop)
     }
 
     /// Publishes bytes in memory and records them together with what `also` records.

@@ -1,5 +1,5 @@
 //! Errors.
-use crate::images::RemoveConflict;
+use crate::images::conflict::RemoveConflict;
 use std::path::{Path, PathBuf};
 use strata_layer::LayerError;
 use strata_oci::{DiffId, Digest, ReferenceError};

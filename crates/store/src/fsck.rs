@@ -1,6 +1,6 @@
 //! Checking everything against everything.
 use crate::db::Bytes32;
-use crate::sweep::{known_blobs, known_layer_files, known_mounts, names};
+use crate::orphans::{known_blobs, known_layer_files, known_mounts, names};
 use crate::{Store, StoreError};
 use fs_err as fs;
 use std::collections::HashSet;

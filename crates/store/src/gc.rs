@@ -70,7 +70,7 @@ impl Store {
                 (options.unmount)(&directory.join("diff"))?;
             }
         }
-        trash::bury(&self.core)?;
+        self.core.bury()?;
         report.bytes += self.downloads().collect(options.include_cache)?;
         Ok(report)
     }

@@ -1,15 +1,13 @@
 //! The sweep: what killed processes and power cuts left (`design.md`, section 4).
 use crate::core::Core;
-use crate::db::{Bytes32, Db};
+use crate::db::Db;
 use crate::process::boot_id;
-use crate::root::{Root, index_name, mount_name};
-use crate::staging::{Hold, hold, seize};
-use crate::trash::bury;
-use crate::{Access, StoreError, containers, leases, reserve, trash};
+use crate::root::Root;
+use crate::staging::seize;
+use crate::{Access, StoreError, containers, leases, orphans, reserve};
 use fs_err as fs;
-use std::collections::HashSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What opening a store found and tidied up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +38,12 @@ pub(crate) fn sweep(core: &Core, access: Access, ended: fn(&str) -> bool) -> Res
     reserve::keep(root)?;
     let mut report = SweepReport { containers: containers::reap(db)?, ..SweepReport::default() };
     report.trash = trash.sweep()?;
-    report.doomed = bury(core)?;
+    report.doomed = core.bury()?;
     let dead = dead_staging(root)?;
     let first = is_first_since_boot(root);
     if !dead.is_empty() || first {
         report.leases = db.write(|tx| leases::expire(root, tx))?;
-        report.orphans = sweep_orphans(core)?;
+        report.orphans = orphans::sweep(root, db, trash)?;
     }
     // Last: if this sweep is killed, too, they tell the next one to look for orphans.
     for (path, _lock) in &dead {
@@ -83,70 +81,9 @@ fn boot_file(root: &Root) -> std::path::PathBuf {
     root.run.join(format!("swept-{store}"))
 }
 
-/// Takes away what no record names.
-pub(crate) fn sweep_orphans(core: &Core) -> Result<usize, StoreError> {
-    let Core { root, db, trash } = core;
-    // No publisher stands between its rename and its record while this is held.
-    let _held = hold(root, Hold::Remove)?;
-    let mut count = 0;
-    let mut area = |path: &Path, known: HashSet<String>| {
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            let named = entry.file_name().to_str().is_some_and(|name| known.contains(name));
-            if !named && is_rubbish(&entry.path()) && !trash::is_mounted(&entry.path()) {
-                trash.discard(&entry.path())?;
-                count += 1;
-            }
-        }
-        Ok::<(), StoreError>(())
-    };
-    area(&root.layers(), known_layer_files(db)?)?;
-    area(&root.blobs(), known_blobs(db)?)?;
-    area(&root.containers(), names(db, "SELECT id FROM containers", |row| row.get(0))?)?;
-    area(&root.overlay(), known_mounts(db)?)?;
-    area(&root.volumes(), names(db, "SELECT name FROM volumes", |row| row.get(0))?)?;
-    Ok(count)
-}
-
-/// A volume's data are somebody's, even if the record is lost: only an empty one is taken away.
-fn is_rubbish(path: &Path) -> bool {
-    let in_volumes = path.parent().is_some_and(|parent| parent.ends_with("volumes"));
-    !in_volumes || fs::read_dir(path.join("_data")).map_or(true, |mut entries| entries.next().is_none())
-}
-
-pub(crate) fn known_layer_files(db: &Db) -> Result<HashSet<String>, StoreError> {
-    let mut known =
-        names(db, "SELECT diff_id FROM layers", |row| Ok(row.get::<_, Bytes32>(0)?.diff_id().hex()))?;
-    known.extend(names(db, "SELECT diff_id, variant FROM layer_indexes", |row| {
-        Ok(index_name(&row.get::<_, Bytes32>(0)?.diff_id(), row.get_ref(1)?.as_str()?))
-    })?);
-    Ok(known)
-}
-
-pub(crate) fn known_blobs(db: &Db) -> Result<HashSet<String>, StoreError> {
-    names(db, "SELECT digest FROM blobs", |row| Ok(row.get::<_, Bytes32>(0)?.digest().hex()))
-}
-
-pub(crate) fn known_mounts(db: &Db) -> Result<HashSet<String>, StoreError> {
-    let mut known = names(db, "SELECT diff_id, variant FROM layer_indexes", |row| {
-        Ok(mount_name(&row.get::<_, Bytes32>(0)?.diff_id(), row.get_ref(1)?.as_str()?))
-    })?;
-    // Links to the directories, not one of them.
-    known.insert("l".to_owned());
-    Ok(known)
-}
-
-pub(crate) fn names(
-    db: &Db,
-    query: &str,
-    name: impl Fn(&rusqlite::Row) -> rusqlite::Result<String>,
-) -> Result<HashSet<String>, StoreError> {
-    db.read(|tx| Ok(tx.prepare_cached(query)?.query_map([], |row| name(row))?.collect::<Result<_, _>>()?))
-}
-
 /// Creating and removing a container does not wait for the disk, so that a power cut may leave a record alone.
 fn drop_lost_containers(root: &Root, db: &Db) -> Result<(), StoreError> {
-    let mut lost = names(db, "SELECT id FROM containers", |row| row.get(0))?;
+    let mut lost = orphans::names(db, "SELECT id FROM containers", |row| row.get(0))?;
     lost.retain(|id| !root.containers().join(id).is_dir());
     if lost.is_empty() {
         return Ok(());

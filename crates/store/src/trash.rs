@@ -1,9 +1,8 @@
 //! `trash/`: what waits to be deleted, off the critical path.
 use crate::StoreError;
-use crate::core::Core;
 use crate::db::Db;
 use crate::root::Root;
-use crate::staging::{Hold, hold, random_name};
+use crate::staging::random_name;
 use fs_err as fs;
 use rusqlite::Transaction;
 use std::os::unix::fs::MetadataExt as _;
@@ -89,25 +88,6 @@ pub(crate) fn doom(tx: &Transaction, path: &str) -> Result<(), StoreError> {
 pub(crate) fn spare(tx: &Transaction, path: &str) -> Result<(), StoreError> {
     tx.prepare_cached("DELETE FROM doomed WHERE path = ?1")?.execute([path])?;
     Ok(())
-}
-
-/// Carries out every note: renames the paths into the trash. What is still mounted waits for the next call. Returns
-/// how many went.
-pub(crate) fn bury(core: &Core) -> Result<usize, StoreError> {
-    let Core { root, db, trash } = core;
-    let noted = doomed(db)?;
-    if noted.is_empty() {
-        return Ok(0);
-    }
-    // Containers never come back under the same ID, so that nobody who publishes needs to be waited for.
-    let unique = noted.iter().all(|path| path.starts_with("containers/"));
-    let _held = if unique { None } else { Some(hold(root, Hold::Remove)?) };
-    // Read again: a publisher may have taken a note back before it let go.
-    let mut gone = if unique { noted } else { doomed(db)? };
-    gone.retain(|path| !is_mounted(&root.root.join(path)));
-    gone.iter().try_for_each(|path| trash.discard(&root.root.join(path)))?;
-    db.write(|tx| gone.iter().try_for_each(|path| spare(tx, path)))?;
-    Ok(gone.len())
 }
 
 /// Paths, relative to the root, that have to go.

@@ -3,7 +3,7 @@ use crate::core::Core;
 use crate::db::{Time, now};
 use crate::root::{Root, create_directory, sync_directory};
 use crate::staging::{Staging, random_bytes};
-use crate::trash::{bury, doom, spare};
+use crate::trash::{doom, spare};
 use crate::{Prune, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -54,7 +54,7 @@ impl Volumes {
     pub fn create(&self, new: NewVolume) -> Result<(VolumeRecord, bool), StoreError> {
         let anonymous = new.name.is_none();
         let name = new.name.unwrap_or_else(|| hex::encode(random_bytes::<32>()));
-        if !crate::containers::is_valid_name(&name) {
+        if !crate::name::is_valid(&name) {
             return Err(StoreError::VolumeName(name));
         }
         let labels = serde_json::to_string(&new.labels).expect("a map of strings always serialises");
@@ -101,7 +101,7 @@ impl Volumes {
             }
             Err(StoreError::VolumeInUse { name: name.to_owned(), containers: volume.containers })
         })?;
-        bury(&self.core).map(drop)
+        self.core.bury().map(drop)
     }
 
     /// Removes anonymous volumes (with `all` every one) that no container names. Returns their names.
@@ -115,7 +115,7 @@ impl Volumes {
             volumes.iter().try_for_each(|volume| forget(tx, &volume.name))?;
             Ok(volumes.into_iter().map(|volume| volume.name).collect())
         })?;
-        bury(&self.core)?;
+        self.core.bury()?;
         Ok(names)
     }
 

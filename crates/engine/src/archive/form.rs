@@ -1,5 +1,4 @@
 //! How the images of an archive are written: compression of the layers, media types, annotations.
-use super::save::Saved;
 use super::{CREATED, IMAGE_NAME, REF_NAME};
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
@@ -7,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Seek;
 use strata_layer::compression::{Blocks, Compression, Crew, Recipe};
-use strata_oci::{Descriptor, DiffId, Digest, Manifest, Raw, Reference, media_type};
+use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, Reference, media_type};
 
 /// More threads than this wait for the disk.
 const THREADS: usize = 16;
@@ -47,6 +46,12 @@ impl ArchiveForm {
     fn manifest_type(&self) -> &'static str {
         if self.docker_types { media_type::DOCKER_MANIFEST } else { media_type::OCI_MANIFEST }
     }
+}
+
+/// An image with the names it is saved under.
+pub(super) struct Saved {
+    pub(super) config: Raw<ImageConfig>,
+    pub(super) names: Vec<Reference>,
 }
 
 /// A layer as it stands in an archive.

@@ -1,6 +1,6 @@
 //! `save`.
 use super::ArchiveImage;
-use super::form::{ArchiveForm, Blob, descriptors, manifest};
+use super::form::{ArchiveForm, Blob, Saved, descriptors, manifest};
 use crate::{Engine, EngineError};
 use serde_json::{Value, json};
 use std::collections::hash_map::Entry;
@@ -10,12 +10,6 @@ use std::io::Write;
 use strata_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type,
 };
-
-/// An image with the names it is saved under.
-pub(super) struct Saved {
-    pub(super) config: Raw<ImageConfig>,
-    pub(super) names: Vec<Reference>,
-}
 
 impl Engine {
     /// Writes one archive that is both a Docker archive and an OCI layout. Layers are copied inside the kernel

@@ -4,7 +4,7 @@ mod network;
 
 use super::list::status;
 use crate::image::ContainerConfig;
-use crate::run::stored::Stored;
+use crate::stored::Stored;
 use crate::{Engine, EngineError};
 use serde_json::{Map, Value, json};
 use strata_store::{ContainerRecord, ContainerState};

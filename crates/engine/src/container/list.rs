@@ -1,6 +1,6 @@
 //! `ps`.
 use super::{ContainerFilter, ContainerState, ContainerSummary};
-use crate::run::stored::Stored;
+use crate::stored::Stored;
 use crate::{Engine, EngineError};
 use std::collections::BTreeSet;
 use strata_oci::ImageId;

@@ -1,5 +1,5 @@
 //! `stop`, `kill`, `rm`, `wait`.
-use crate::run::stored::Stored;
+use crate::stored::Stored;
 use crate::{Engine, EngineError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::OwnedFd;

@@ -37,8 +37,9 @@ pub(super) fn start_detached(engine: &Engine, container: &ContainerRecord) -> Re
     }
 }
 
-/// See [`crate::helper_main`].
-pub(crate) fn helper_main() -> Option<u8> {
+/// The hook every program that uses the engine calls first: when this process was started as one of the
+/// engine's helpers it does that job and gives the exit code; otherwise `None`.
+pub fn helper_main() -> Option<u8> {
     if std::env::args_os().nth(1).is_none_or(|argument| argument != NAME) {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Image config and flags merged: a pure function.
-use super::stored::{Asked, Stored};
 use super::{NetworkMode, RunRequest};
 use crate::EngineError;
+use crate::stored::{Asked, Stored};
 use std::path::PathBuf;
 use strata_oci::RuntimeConfig;
 use strata_runtime::capability::{Capability, CapabilitySet};

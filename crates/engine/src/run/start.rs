@@ -1,6 +1,6 @@
 //! Starting a created container and staying with it until it ends: in the foreground, or in its helper.
-use super::stored::{Stored, StoredEndpoint};
 use crate::network::{Attached, NameFiles, extra_hosts};
+use crate::stored::{Stored, StoredEndpoint};
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Binds and volumes of a container; a new volume is filled from the image.
 use super::plan::tmpfs_mount;
-use super::stored::ShownMount;
 use super::{MountRequest, MountSource, RunRequest};
+use crate::stored::ShownMount;
 use crate::unpack::{UnpackError, unpack};
 use crate::{Engine, EngineError};
 use std::path::{Path, PathBuf};

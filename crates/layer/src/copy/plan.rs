@@ -4,7 +4,7 @@
 //! for below at most once, and never under a directory that is new.
 use super::error::shown;
 use super::select::{Item, Selection};
-use super::{CopyError, CopyOptions, archive};
+use super::{CopyError, CopyOptions};
 use crate::stack::{Found, MAX_LINKS, components, too_many_links};
 use crate::tree::{Entry, SourceTree, join};
 use crate::{FileType, Metadata, Stack};
@@ -102,18 +102,14 @@ impl<'a> Plan<'a> {
         Finished { nodes: self.nodes, lower: self.lower }
     }
 
-    /// Plans one source (BuildKit's rules: `spec/build.md` 2.1, 2.3, 2.4).
+    /// Plans one source as it is (BuildKit's rules: `spec/build.md` 2.1, 2.3, 2.4).
     pub(super) fn place(
         &mut self,
         selection: usize,
         root: usize,
         destination: &[u8],
     ) -> Result<(), CopyError> {
-        let Selection { tree, roots, options } = self.selections[selection];
-        let source = &roots[root];
-        if options.unpack && archive::is_archive(&**tree, &source.path, &source.entry) {
-            return self.unpack(selection, root, destination);
-        }
+        let source = &self.selections[selection].roots[root];
         let is_directory_path = is_directory_path(destination);
         let mut target = self.resolve(b"", destination)?;
         if is_directory_path {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::netlink::{Batch, Refusal, Socket};
 use super::route::{self, Link, Mac};
 use super::subnet::{self, Subnet};
-use super::{NetError, endpoint, foreign, namespace, nft, table};
+use super::{NetError, cable, foreign, namespace, nft, table};
 
 /// The alias that marks a link as ours.
 const ALIAS: &str = "strata";
@@ -147,7 +147,7 @@ impl Bridge {
     pub fn sweep(&self) -> Result<usize, NetError> {
         let route = Socket::route()?;
         table::delete_stale(&self.filter, &self.name, || {
-            let alive = endpoint::attached(&route, self)?;
+            let alive = cable::addresses(&route, self.index)?;
             Ok(move |address| !alive.contains(&address))
         })
     }

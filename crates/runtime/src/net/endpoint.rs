@@ -1,6 +1,5 @@
 //! A container's place on a bridge: a cable, an address, a default route.
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
@@ -9,11 +8,10 @@ use rustix::io::Errno;
 use super::bridge::mac_of;
 use super::netlink::{Batch, Refusal, Socket};
 use super::route::{self, Mac, VethPair};
-use super::{Bridge, Namespace, NetError, table};
+use super::{Bridge, Namespace, NetError, cable, table};
 
 /// The name of the interface inside.
 const INSIDE: &str = "eth0";
-const PREFIX: &str = "veth";
 
 /// What may be wished for an endpoint; the default leaves all to the bridge.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +100,7 @@ fn plug_in_anywhere(
     namespace: &Namespace,
     config: &EndpointConfig,
 ) -> Result<Ipv4Addr, NetError> {
-    let taken = attached(socket, bridge)?;
+    let taken = cable::addresses(socket, bridge.index())?;
     for address in bridge.subnet().hosts().filter(|address| !taken.contains(address)) {
         // Refused only if another process was faster with this address: then the next.
         if plug_in(socket, bridge, namespace, address, config)? {
@@ -122,7 +120,7 @@ fn plug_in(
 ) -> Result<bool, NetError> {
     let mut batch = Batch::new();
     let pair = VethPair {
-        host_name: &link_name(address),
+        host_name: &cable::host_end(address),
         bridge: bridge.index(),
         mtu: config.mtu.unwrap_or(bridge.mtu()),
         namespace: namespace.as_fd(),
@@ -139,36 +137,5 @@ fn plug_in(
         },
         Err(Refusal { errno: Errno::NODEV, .. }) => Err(NetError::NoBridge(bridge.name().to_owned())),
         Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// The addresses of the containers on the bridge.
-pub(super) fn attached(socket: &Socket, bridge: &Bridge) -> Result<HashSet<Ipv4Addr>, NetError> {
-    let links = route::links(socket)?.into_iter().filter(|link| link.master == bridge.index());
-    Ok(links.filter_map(|link| address_of(&link.name)).collect())
-}
-
-/// The name of the cable's host end: the address in hexadecimal. Unique in the host's namespace because no
-/// two bridges share an address.
-fn link_name(address: Ipv4Addr) -> String {
-    format!("{PREFIX}{:08x}", address.to_bits())
-}
-
-fn address_of(link: &str) -> Option<Ipv4Addr> {
-    let digits = link.strip_prefix(PREFIX).filter(|digits| digits.len() == 8)?;
-    u32::from_str_radix(digits, 16).ok().map(Ipv4Addr::from_bits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_name_is_its_address() {
-        let address = Ipv4Addr::new(172, 17, 0, 2);
-        assert_eq!(link_name(address), "vethac110002");
-        assert_eq!(address_of("vethac110002"), Some(address));
-        assert_eq!(address_of("vethabc"), None);
-        assert_eq!(address_of("eth0"), None);
     }
 }

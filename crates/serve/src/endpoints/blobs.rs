@@ -3,7 +3,6 @@
 use super::Asked;
 use super::range::{Wanted, wanted};
 use crate::answer::{self, Answer, CONTENT_DIGEST, Outgoing, Source};
-use crate::mirror::Mirror;
 use crate::name::Repository;
 use crate::refusal::Refusal;
 use crate::threads::blocking;
@@ -81,13 +80,11 @@ async fn source(asked: &Asked, name: &Repository, digest: &Digest) -> Result<(So
     if let Some(stored) = stored {
         return Ok(stored);
     }
-    match Mirror::download(&asked.registry, name, digest).await? {
-        Some(download) => {
-            let size = download.size();
-            Ok((Source::Download(download), size))
-        }
-        None => Err(Refusal::BlobUnknown(*digest)),
-    }
+    let unknown = || Refusal::BlobUnknown(*digest);
+    let mirror = asked.registry.mirror.as_ref().ok_or_else(unknown)?;
+    let blob = mirror.download(&asked.registry.storage, name, digest).await?.ok_or_else(unknown)?;
+    let size = blob.size();
+    Ok((Source::Growing(blob), size))
 }
 
 /// A blob that is on the disk. A mirror that has it from another repository asks whether this one has it, too.

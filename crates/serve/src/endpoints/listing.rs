@@ -33,7 +33,7 @@ pub(super) async fn tags(asked: &Asked, name: &Repository) -> Result<Answer, Ref
     let page = Page::of(&asked.query)?;
     let (registry, name_of) = (asked.registry.clone(), name.clone());
     let all = blocking(move || match &registry.mirror {
-        Some(mirror) => mirror.tags(&registry, &name_of),
+        Some(mirror) => mirror.tags(&registry.storage, &name_of),
         None if registry.storage.knows(&name_of) => Ok(Some(registry.storage.tags(&name_of)?)),
         None => Ok(None),
     });

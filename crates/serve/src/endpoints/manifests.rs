@@ -2,7 +2,6 @@
 
 use super::Asked;
 use crate::answer::{self, Answer, CONTENT_DIGEST};
-use crate::mirror;
 use crate::name::{Reference, Repository, Tag};
 use crate::receive;
 use crate::refusal::Refusal;
@@ -27,7 +26,7 @@ const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(super) async fn get(asked: &Asked, name: &Repository, reference: &Reference) -> Result<Answer, Refusal> {
     let registry = asked.registry.clone();
     let (name_of, reference_of) = (name.clone(), reference.clone());
-    let found = blocking(move || mirror::manifest(&registry, &name_of, &reference_of)).await?;
+    let found = blocking(move || registry.manifest(&name_of, &reference_of)).await?;
     let found = found.ok_or_else(|| Refusal::ManifestUnknown(reference.to_string()))?;
     let etag = format!("\"{}\"", found.digest);
     let unchanged = asked.header(IF_NONE_MATCH) == Some(etag.as_str());

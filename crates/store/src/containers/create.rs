@@ -1,5 +1,5 @@
 //! Making containers.
-use super::{ContainerRecord, ContainerState, Containers, is_valid_name, random_name};
+use super::{ContainerRecord, ContainerState, Containers, random_name};
 use crate::StoreError;
 use crate::db::{Bytes32, now};
 use crate::images::record_layers;
@@ -28,7 +28,7 @@ impl Containers {
     /// Makes a container in state *created*, which is a use of its image, with its `upper`, `work` and `merged` directories.
     pub fn create(&self, new: NewContainer) -> Result<ContainerRecord, StoreError> {
         let name = new.name.as_deref().map(|name| name.strip_prefix('/').unwrap_or(name));
-        if let Some(name) = name.filter(|name| !is_valid_name(name)) {
+        if let Some(name) = name.filter(|name| !crate::name::is_valid(name)) {
             return Err(StoreError::ContainerName(name.to_owned()));
         }
         let id = hex::encode(random_bytes::<32>());

@@ -4,14 +4,13 @@ mod names;
 mod state;
 
 pub use create::NewContainer;
-pub(crate) use names::is_valid_name;
 pub use names::random_name;
 pub use state::ContainerState;
 pub(crate) use state::reap;
 
 use crate::core::Core;
 use crate::db::{Bytes32, Time};
-use crate::trash::{bury, doom};
+use crate::trash::doom;
 use crate::{StoreError, volumes};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
@@ -104,7 +103,7 @@ impl Containers {
     /// Gives a container another name.
     pub fn rename(&self, id: &str, name: &str) -> Result<(), StoreError> {
         let name = name.strip_prefix('/').unwrap_or(name);
-        if !is_valid_name(name) {
+        if !crate::name::is_valid(name) {
             return Err(StoreError::ContainerName(name.to_owned()));
         }
         self.core.db.write(|tx| {
@@ -164,7 +163,7 @@ impl Containers {
         } else {
             self.core.db.write(|tx| self.forget(tx, id, anonymous_volumes, ended))?;
         }
-        bury(&self.core).map(drop)
+        self.core.bury().map(drop)
     }
 
     fn forget(

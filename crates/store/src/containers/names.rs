@@ -84,9 +84,3 @@ pub fn random_name() -> String {
     let [first, second] = random_bytes::<2>();
     format!("{}_{}", ADJECTIVES[usize::from(first) % 64], SCIENTISTS[usize::from(second) % 64])
 }
-
-/// Docker's rule for names of containers and volumes: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
-pub(crate) fn is_valid_name(name: &str) -> bool {
-    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    name.len() >= 2 && name.as_bytes()[0].is_ascii_alphanumeric() && name.bytes().all(rest)
-}

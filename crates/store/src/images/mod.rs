@@ -1,5 +1,5 @@
 //! Images: a config, its layers, and the names that point at it.
-mod conflict;
+pub(crate) mod conflict;
 mod list;
 mod origin;
 mod prune;

@@ -1,6 +1,6 @@
 //! `HostConfig`: what was asked for. Keys of what strata does not have carry Docker's defaults, so that programs find them.
 use super::network::port_bindings;
-use crate::run::stored::Stored;
+use crate::stored::Stored;
 use serde_json::{Map, Value, json};
 use strata_runtime::spec::Rlimit;
 

@@ -1,5 +1,5 @@
 //! `NetworkSettings`: where the container is while it runs.
-use crate::run::stored::{Stored, StoredEndpoint};
+use crate::stored::{Stored, StoredEndpoint};
 use serde_json::{Map, Value, json};
 use strata_oci::Digest;
 use strata_store::{ContainerRecord, ContainerState};
