@@ -4,7 +4,8 @@ use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
 use crate::stages::{self, Bases};
 use crate::{
-    BuildError, BuildOptions, CacheIndex, CommittedLayer, Event, EventSink, Forecast, StepId, Worker, solve,
+    BuildError, BuildOptions, CacheIndex, CacheKey, CommittedLayer, Event, EventSink, Forecast, Place,
+    StepId, Worker, solve,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -39,6 +40,28 @@ pub struct Built<L> {
     pub base_layers: usize,
     /// The time that `SOURCE_DATE_EPOCH` gave everything new.
     pub epoch: Option<Timestamp>,
+    /// Every step of every stage that was looked at, as far as its key is known; stages in the order in which they need
+    /// each other.
+    pub steps: Vec<KnownStep<L>>,
+}
+
+/// A step whose key is known, whether it was run, found, or made unnecessary by one that was found.
+#[derive(Clone, Debug)]
+pub struct KnownStep<L> {
+    /// Stands for all the layers up to the step's.
+    pub key: CacheKey,
+    /// With `--link`: stands for the step's own layer.
+    pub own: Option<CacheKey>,
+    /// Key of the step below, unless that is an image or nothing.
+    pub below: Option<CacheKey>,
+    /// Which step it is.
+    pub place: Place,
+    /// Of the files that it takes from other stages: keys of their content's digests.
+    pub selections: Vec<CacheKey>,
+    /// The layers of the image that its stage stands on.
+    pub root: Vec<L>,
+    /// Whether its layer is one of the image's.
+    pub in_image: bool,
 }
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {

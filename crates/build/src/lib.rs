@@ -32,7 +32,7 @@ mod solve;
 mod stages;
 mod worker;
 
-pub use builder::{Builder, Built};
+pub use builder::{Builder, Built, KnownStep};
 pub use cache::{
     CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
 };

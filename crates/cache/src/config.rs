@@ -125,6 +125,17 @@ pub enum ConfigError {
     /// Some other JSON, or none.
     #[error("the cache config cannot be read: it is not a JSON object")]
     NotAnObject,
+    /// Records of an image that are not in base64.
+    #[error("the cache records of the image cannot be read: {0}")]
+    Base64(String),
+    /// An image whose parts contradict each other.
+    #[error("the image is damaged: its manifest has {manifest} layers, its config {config}")]
+    Layers {
+        /// By the manifest.
+        manifest: usize,
+        /// By the config.
+        config: usize,
+    },
     /// An index that leads nowhere.
     #[error("the cache config is damaged: {what} {index} names {kind} {target}, which does not exist")]
     Dangling {

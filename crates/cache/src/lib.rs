@@ -15,11 +15,14 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod inline;
 mod place;
+mod registry;
 mod steps;
 
 pub use config::{
     Annotations, CONFIG_LIMIT, CONFIG_TYPE, Chain, Config, ConfigError, Layer, Link, Outcome, Record,
 };
 pub use place::{Content, Found, Place, PlaceError, Sent};
+pub use registry::{Form, RegistryPlace};
 pub use steps::{Made, Selected, Step, Steps};

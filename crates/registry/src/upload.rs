@@ -17,6 +17,11 @@ use strata_oci::Digest;
 /// Pieces of this size are sent to whoever refuses a blob in one; unless the registry wants larger ones.
 const PIECE: u64 = 16 << 20;
 
+/// How often a blob without a known end is sent from its beginning. A request that a cut left under way may reach the
+/// registry after the one that goes on from there, and a request without a known end cannot say where it begins: then the
+/// registry has bytes twice, and says so when it hashes them.
+const ATTEMPTS: usize = 5;
+
 /// What became of a request to mount a blob.
 #[derive(Debug)]
 pub enum Mount {
@@ -83,6 +88,27 @@ impl Registries {
         self.begin(repository, digest)?.send(digest, size, source)
     }
 
+    /// Sends a blob that is made while it is sent; its digest is asked for when the last byte is out. `named` is what
+    /// messages call it meanwhile. The source must give the same bytes each time.
+    ///
+    /// # Errors
+    /// As [`Registries::upload`].
+    pub fn upload_unsized(
+        &self,
+        repository: &Repository,
+        named: &Digest,
+        source: &mut dyn Source,
+        digest: &mut dyn FnMut() -> Digest,
+    ) -> Result<(), Error> {
+        for _ in 1..ATTEMPTS {
+            match self.begin(repository, named)?.send_unsized(source, digest) {
+                Err(error) if got_something_else(&error) => {}
+                sent => return sent,
+            }
+        }
+        self.begin(repository, named)?.send_unsized(source, digest)
+    }
+
     /// Begins an upload; [`Upload::send`] or [`Upload::send_unsized`] does it. The digest is what messages call the blob:
     /// its own, or, where that is not known yet, that of what it is made of.
     ///
@@ -90,6 +116,15 @@ impl Registries {
     /// [`Error::Denied`], [`Error::Unauthorized`], and what keeps an answer away.
     pub fn begin(&self, repository: &Repository, digest: &Digest) -> Result<Upload, Error> {
         begin(&self.endpoint(repository.host())?, repository, digest)
+    }
+}
+
+/// Whether the registry says that the bytes it has are not those of the digest.
+fn got_something_else(error: &Error) -> bool {
+    match error {
+        Error::DigestMismatch { .. } => true,
+        Error::Refused { message, .. } => message.contains("digest"),
+        _ => false,
     }
 }
 

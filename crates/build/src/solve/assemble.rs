@@ -35,7 +35,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         config.created = config.created.or_else(|| Some((self.with.clock)()));
         config.rootfs =
             RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() };
-        Ok(Built { config: Raw::new(config), layers, handles, base_layers, epoch })
+        Ok(Built { config: Raw::new(config), layers, handles, base_layers, epoch, steps: self.steps() })
     }
 }
 

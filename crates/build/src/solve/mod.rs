@@ -12,8 +12,9 @@ mod probe;
 mod record;
 mod run;
 mod stage;
+mod trace;
 
-use crate::key::Parent;
+use crate::key::{Parent, StepKey};
 use crate::lower::{InputRef, Plan};
 use crate::stages::{Bases, StageBase};
 use crate::{
@@ -73,6 +74,8 @@ struct Solver<'a, W: Worker, C> {
     flights: Mutex<HashMap<CacheKey, Flight<W::Layer>>>,
     permits: Permits,
     recorder: record::Recorder<W::Layer>,
+    /// Keys of steps that were run or found after others had been run, by stage and position.
+    traced: Mutex<BTreeMap<(usize, usize), StepKey>>,
     /// Steps told of as cached.
     announced: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
@@ -102,6 +105,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         flights: Mutex::default(),
         permits: Permits::new(options.jobs),
         recorder: record::Recorder::new(recorder),
+        traced: Mutex::default(),
         announced: Mutex::default(),
         failure: Mutex::default(),
     };

@@ -90,22 +90,25 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             // The probe has asked for this very key, and in vain.
             let new = guess.filter(|key| Some(key.chain) != probed || key.own != key.chain);
             if let Some(key) = new
-                && self.take(step, key, progress)?
+                && self.take(step, key.clone(), progress)?
             {
+                self.trace(stage, position, key);
                 return Ok(());
             }
         }
         let ready = self.ready(step, &progress.parent)?;
         let alone = step.inputs.iter().all(|input| !matches!(input, InputRef::Stage(_)));
         let asked = alone && Some(ready.key.chain) == probed;
-        if !progress.fresh && !asked && self.take(step, ready.key.clone(), progress)? {
+        let key = ready.key.clone();
+        if !progress.fresh && !asked && self.take(step, key.clone(), progress)? {
+            self.trace(stage, position, key);
             return Ok(());
         }
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(flights.entry(ready.key.chain).or_default())
         };
-        let chain = ready.key.chain;
+        let chain = key.chain;
         let mut ran = false;
         (progress.layers, progress.tainted) = flight.get(|| {
             ran = true;
@@ -113,6 +116,9 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         })?;
         if !ran {
             self.cached(step.id);
+        }
+        if !progress.tainted {
+            self.trace(stage, position, key);
         }
         progress.executed = true;
         progress.parent = Parent::Step(chain);

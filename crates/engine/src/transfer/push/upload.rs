@@ -9,11 +9,6 @@ use strata_layer::compression::Blocks;
 use strata_oci::{DiffId, Digest, ImageConfig, Raw, Reference};
 use strata_registry::{Mount, Repository, Target};
 
-/// How often a layer is sent from its beginning. A request that a cut left under way may reach the registry after the one
-/// that goes on from there, and a request without a known end cannot say where it begins: then the registry has bytes
-/// twice, and says so when it hashes them.
-const ATTEMPTS: usize = 5;
-
 impl Sender<'_> {
     /// Mounts a blob from the first other repository of the registry that has it.
     pub(super) fn mount(
@@ -48,16 +43,8 @@ impl Sender<'_> {
         let open = |offset| Ok(Box::new(blocks.read_from(offset)?) as Box<dyn Read>);
         let mut source = Watched { open: &open, sent: &sent, cancel };
         let mut digest = || blocks.finished().map_or(*layer.digest(), |(digest, _)| digest);
-        for attempt in 1.. {
-            let upload = self.registries.begin(&self.repository, layer.digest())?;
-            match upload.send_unsized(&mut source, &mut digest) {
-                Err(error) if attempt < ATTEMPTS && got_something_else(&error) => {}
-                sent => {
-                    stopped(sent, cancel)?;
-                    break;
-                }
-            }
-        }
+        let sent = self.registries.upload_unsized(&self.repository, layer.digest(), &mut source, &mut digest);
+        stopped(sent, cancel)?;
         let unread = || io::Error::other("the registry took a layer that was not read to its end");
         Ok(blocks.finished().ok_or_else(unread)?)
     }
@@ -115,16 +102,6 @@ impl Sender<'_> {
         let target = Target::Tag(tag.to_owned());
         self.registries.put_manifest(&self.repository, &target, &manifest.media_type, &manifest.bytes)?;
         Ok(())
-    }
-}
-
-/// Whether the registry says that the bytes it has are not those of the digest.
-fn got_something_else(error: &strata_registry::Error) -> bool {
-    use strata_registry::Error::{DigestMismatch, Refused};
-    match error {
-        DigestMismatch { .. } => true,
-        Refused { message, .. } => message.contains("digest"),
-        _ => false,
     }
 }
 

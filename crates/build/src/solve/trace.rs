@@ -1,0 +1,99 @@
+//! Which steps a build consists of, by their keys: what an export of its cache speaks of.
+use super::{Solver, ground};
+use crate::key::{self, Parent, StepKey};
+use crate::lower::InputRef;
+use crate::stages::StageBase;
+use crate::{CacheIndex, CacheKey, KnownStep, Worker};
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
+    /// Remembers the key that a step turned out to have.
+    pub(super) fn trace(&self, stage: usize, position: usize, key: StepKey) {
+        let mut traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        traced.insert((stage, position), key);
+    }
+
+    /// The key that a step turned out to have, or, if nobody came that far, the one it was looked up by.
+    fn traced(&self, stage: usize, position: usize) -> Option<StepKey> {
+        let traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = traced.get(&(stage, position));
+        known.or_else(|| self.chains.get(&stage)?.keys.get(position)).cloned()
+    }
+
+    /// The key of a whole stage.
+    fn end(&self, stage: usize) -> Option<Parent> {
+        let lowered = &self.plan.stages[&stage];
+        match (lowered.steps.len(), &lowered.base) {
+            (0, StageBase::Stage(base)) => self.end(*base),
+            (0, base) => ground(base, self.images),
+            (steps, _) => Some(Parent::Step(self.traced(stage, steps - 1)?.chain)),
+        }
+    }
+
+    /// Every step whose key is known, of the stages that the target needs.
+    pub(super) fn steps(&self) -> Vec<KnownStep<W::Layer>> {
+        let mut of_image = BTreeSet::from([self.plan.target]);
+        let mut stage = self.plan.target;
+        while let StageBase::Stage(base) = self.plan.stages[&stage].base {
+            of_image.insert(base);
+            stage = base;
+        }
+        let mut order = Vec::new();
+        self.visit(self.plan.target, &mut order);
+        let mut steps = Vec::new();
+        for stage in order {
+            let lowered = &self.plan.stages[&stage];
+            let mut below = match lowered.base {
+                StageBase::Stage(base) => self.end(base).and_then(step_key),
+                _ => None,
+            };
+            for position in 0..lowered.steps.len() {
+                let Some(StepKey { own, chain, .. }) = self.traced(stage, position) else { break };
+                steps.push(KnownStep {
+                    key: chain,
+                    own: (own != chain).then_some(own),
+                    below: below.replace(chain),
+                    place: key::place(&self.options.scope, lowered, position),
+                    selections: self.selections(stage, position),
+                    root: self.root(stage).to_vec(),
+                    in_image: of_image.contains(&stage),
+                });
+            }
+        }
+        steps
+    }
+
+    /// The stages that one needs, each after those that it needs itself.
+    fn visit(&self, stage: usize, order: &mut Vec<usize>) {
+        if order.contains(&stage) {
+            return;
+        }
+        let lowered = &self.plan.stages[&stage];
+        if let StageBase::Stage(base) = lowered.base {
+            self.visit(base, order);
+        }
+        for input in lowered.steps.iter().flat_map(|step| &step.inputs) {
+            if let InputRef::Stage(other) = input {
+                self.visit(*other, order);
+            }
+        }
+        order.push(stage);
+    }
+
+    fn selections(&self, stage: usize, position: usize) -> Vec<CacheKey> {
+        let step = &self.plan.stages[&stage].steps[position];
+        let of_stage = |(index, selection): (usize, crate::Selection)| match step.inputs[index] {
+            InputRef::Stage(other) => Some(key::selection(&self.end(other)?, &selection)),
+            _ => None,
+        };
+        key::selections(step).into_iter().filter_map(of_stage).collect()
+    }
+}
+
+fn step_key(end: Parent) -> Option<CacheKey> {
+    match end {
+        Parent::Step(key) => Some(key),
+        Parent::Base(_) => None,
+    }
+}
