@@ -14,15 +14,19 @@
 
 #![forbid(unsafe_code)]
 
+mod assemble;
 mod config;
 pub mod inline;
 mod place;
 mod registry;
+mod spec;
 mod steps;
 
+pub use assemble::{Assembly, Exported};
 pub use config::{
     Annotations, CONFIG_LIMIT, CONFIG_TYPE, Chain, Config, ConfigError, Layer, Link, Outcome, Record,
 };
 pub use place::{Content, Found, Place, PlaceError, Sent};
 pub use registry::{Form, RegistryPlace};
+pub use spec::{Destination, Directory, Location, Source, SpecError};
 pub use steps::{Made, Selected, Step, Steps};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use strata_oci::{Descriptor, Digest};
+use strata_registry::Repository;
 
 /// A named config and its blobs, somewhere. Its [`Display`](fmt::Display) is how messages call it.
 ///
@@ -40,6 +41,11 @@ pub trait Place: fmt::Display + Send + Sync {
     /// # Errors
     /// What writing gives.
     fn publish(&self, config: &Config, layers: &[Descriptor]) -> Result<(), PlaceError>;
+
+    /// The repository that the blobs are in: its registry can mount them from there.
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
 }
 
 /// A config that was read.

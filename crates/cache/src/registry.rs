@@ -192,6 +192,10 @@ impl Place for RegistryPlace {
         self.registries.put_manifest(&self.repository, &target, kind, &document)?;
         Ok(())
     }
+
+    fn repository(&self) -> Option<&Repository> {
+        Some(&self.repository)
+    }
 }
 
 /// The manifest or index that stands for a cache, and its media type.
