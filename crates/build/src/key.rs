@@ -166,6 +166,7 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
     };
     inputs.push(input("network", network));
     inputs.push(input("security", security));
+    inputs.extend(op.devices.iter().map(|name| input("device", name)));
     for mount in &op.mounts {
         let access = if mount.read_only { "read-only" } else { "read-write" };
         // Neither the content nor the id, sharing and owner of a cache decide what a step means.

@@ -16,6 +16,7 @@
 mod builder;
 mod cache;
 mod check;
+mod device;
 mod error;
 mod event;
 mod explain;
@@ -36,6 +37,7 @@ pub use builder::{Builder, Built, KnownStep};
 pub use cache::{
     CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
 };
+pub use device::{DeviceGrant, KnownDevice};
 pub use error::{BuildError, BuildErrorKind};
 pub use event::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
 pub use git::{GitSource, GitSourceError};

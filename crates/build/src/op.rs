@@ -104,6 +104,8 @@ pub struct ExecOp {
     pub network: Network,
     /// `--security`.
     pub security: Security,
+    /// `--device`: full names of devices that are there.
+    pub devices: Vec<String>,
     /// `--mount`, in order, and the scripts of heredocs.
     pub mounts: Vec<Mount>,
     /// Secrets given as variables; they win over `env`.

@@ -1,5 +1,5 @@
 //! What the user asked for besides the Dockerfile.
-use crate::{Input, Network};
+use crate::{DeviceGrant, Input, KnownDevice, Network};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,6 +32,10 @@ pub struct BuildOptions {
     pub network: Network,
     /// `--allow`: what a RUN may ask for beyond the sandbox.
     pub allow: BTreeSet<Entitlement>,
+    /// `--allow device`: which devices a RUN may have.
+    pub device_grants: BTreeSet<DeviceGrant>,
+    /// The devices of this machine, sorted by name.
+    pub devices: Vec<KnownDevice>,
     /// What else decides the result of every RUN and is known only to whoever runs it: ulimits, names (not addresses)
     /// of `--add-host`. Enters their keys by these names.
     pub run_inputs: Vec<Input>,
@@ -56,6 +60,8 @@ impl Default for BuildOptions {
             contexts: BTreeMap::new(),
             network: Network::default(),
             allow: BTreeSet::new(),
+            device_grants: BTreeSet::new(),
+            devices: Vec::new(),
             run_inputs: Vec::new(),
             ignore: None,
             jobs: 4,
@@ -109,7 +115,7 @@ impl FromStr for Entitlement {
 
 /// A text that is no [`Entitlement`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown entitlement {0:?}: use network.host or security.insecure")]
+#[error("unknown entitlement {0:?}: use network.host, security.insecure or device[=NAME]")]
 pub struct UnknownEntitlement(pub String);
 
 /// A context given with `--build-context`.

@@ -29,20 +29,22 @@ pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
 pub use ssh::{SshForward, SshSource};
 pub use strata_build::{
-    BuildError, BuildOptions, Cause, Entitlement, Event, EventSink, Forecast, NamedContext, Network, NoCache,
-    Reason, StepId, StepInfo, Stream,
+    BuildError, BuildOptions, Cause, DeviceGrant, Entitlement, Event, EventSink, Forecast, NamedContext,
+    Network, NoCache, Reason, StepId, StepInfo, Stream,
 };
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
 pub use strata_http::Proxies;
 pub use tar_context::{TarContext, is_archive};
 
+use crate::cdi::Catalog;
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use strata_build::Builder;
+use strata_dockerfile::Command;
 use strata_oci::{ImageConfig, ImageId, Raw, Reference};
 use strata_store::Lease;
 use worker::EngineWorker;
@@ -77,6 +79,8 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// `--ulimit`: name, soft, hard.
     pub ulimits: Vec<(String, u64, u64)>,
+    /// Where CDI files are, for `RUN --device`.
+    pub device_directories: Vec<PathBuf>,
     /// What is done to the result.
     pub shape: Shape,
 }
@@ -146,10 +150,12 @@ impl Engine {
     ) -> Result<BuildReport, EngineError> {
         let lease = self.store().leases().acquire()?;
         let worker = EngineWorker::new(self, request, contexts, lease.clone(), events, cancel);
+        let options = options(request, contexts, worker.devices());
+        warn_of_faults(dockerfile, &worker);
         let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
-        let outcome = builder.build(dockerfile, &options(request, contexts));
+        let outcome = builder.build(dockerfile, &options);
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
         let outcome = outcome.map_err(|error| worker.explain_failure(error, on_error))?;
@@ -182,12 +188,25 @@ fn context_times(request: &BuildRequest) -> BTreeMap<String, Timestamp> {
 }
 
 /// What the plan depends on, with what only the engine knows.
-fn options(request: &BuildRequest, contexts: &Contexts) -> BuildOptions {
+fn options(request: &BuildRequest, contexts: &Contexts, devices: &Catalog) -> BuildOptions {
     BuildOptions {
         ignore: contexts.ignore().cloned(),
         context_times: context_times(request),
+        devices: devices.known(),
         run_inputs: run_inputs::of(request),
         ..request.options.clone()
+    }
+}
+
+/// Files about devices that cannot be read concern only those who want a device.
+fn warn_of_faults(dockerfile: &Dockerfile, worker: &EngineWorker<'_>) {
+    let mut instructions = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    if instructions.any(|one| matches!(&one.command, Command::Run(run) if !run.devices.is_empty())) {
+        worker
+            .devices()
+            .faults()
+            .iter()
+            .for_each(|fault| worker.warn(&format!("CDI file left out: {fault}")));
     }
 }
 

@@ -79,6 +79,9 @@ pub enum EngineError {
     /// Something was not fetched.
     #[error(transparent)]
     Remote(#[from] crate::build::RemoteError),
+    /// A device that a step asked for cannot be given to it.
+    #[error(transparent)]
+    Device(#[from] crate::cdi::DeviceError),
     /// The Dockerfile cannot be parsed.
     #[error(transparent)]
     Parse(#[from] strata_dockerfile::ParseError),

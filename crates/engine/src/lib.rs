@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod build;
+pub mod cdi;
 pub mod container;
 pub mod copy;
 mod error;

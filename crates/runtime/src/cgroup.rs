@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 pub use layout::Layout;
 
-use crate::spec::Limits;
+use crate::spec::{Device, Limits};
 
 /// A cgroup could not be made, limited or removed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,15 @@ pub enum CgroupError {
     BadId(String),
 }
 
+/// Which devices the processes of a group may open.
+#[derive(Clone, Copy, Debug)]
+pub enum Devices<'a> {
+    /// All (`--privileged`).
+    All,
+    /// Docker's list, and these.
+    Listed(&'a [Device]),
+}
+
 /// The cgroups of one container.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -61,20 +70,34 @@ impl Cgroup {
     ///
     /// # Errors
     /// Fails when a limit that was asked for cannot be set; what was made is removed again.
-    pub fn create(layout: &Layout, id: &str, limits: &Limits, privileged: bool) -> Result<Self, CgroupError> {
+    pub fn create(
+        layout: &Layout,
+        id: &str,
+        limits: &Limits,
+        devices: Devices<'_>,
+    ) -> Result<Self, CgroupError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         if id.is_empty() || id.starts_with('.') || !id.bytes().all(plain) {
             return Err(CgroupError::BadId(id.to_owned()));
         }
-        let parent = if privileged { "strata-privileged" } else { "strata" };
+        // A group can have less than its parent, never more.
+        let (parent, own) = match devices {
+            Devices::All => ("strata-privileged", None),
+            Devices::Listed([]) => ("strata", None),
+            Devices::Listed(also) => ("strata-privileged", Some(also)),
+        };
+        let inherits = matches!(devices, Devices::Listed([]));
         let mut group = Self { v1: Vec::new(), v2: None, devices_restricted: false };
         for hierarchy in &layout.v1 {
             let parent = hierarchy.mount_point.join(parent);
             let devices = hierarchy.controllers.iter().any(|name| name == "devices");
-            if devices && !privileged {
+            if devices && inherits {
                 group.devices_restricted = devices::restrict_v1(&parent).is_ok();
             }
             if let Some(path) = make_group(&parent, id) {
+                if let Some(also) = own.filter(|_| devices) {
+                    group.devices_restricted = devices::restrict_group_v1(&path, also).is_ok();
+                }
                 group.v1.push((hierarchy.controllers.clone(), path));
             }
         }
@@ -82,8 +105,11 @@ impl Cgroup {
             let parent = root.join(parent);
             layout::enable_controllers(root, &parent);
             group.v2 = make_group(&parent, id);
-            if !group.devices_restricted && !privileged {
+            if !group.devices_restricted && inherits {
                 group.devices_restricted = devices::restrict_v2(&parent).is_ok();
+            }
+            if let (Some(also), Some(path), false) = (own, &group.v2, group.devices_restricted) {
+                group.devices_restricted = devices::restrict_group_v2(path, also).is_ok();
             }
         }
         if let Err(error) = group.set_limits(limits) {

@@ -36,6 +36,8 @@ pub struct ContainerSpec {
     pub terminal_size: Option<(u16, u16)>,
     /// Binds, volumes, tmpfs; in any order: they are mounted by depth of their destination.
     pub mounts: Vec<Mount>,
+    /// Devices beside those that every container has.
+    pub devices: Vec<Device>,
     /// Where its packets go.
     pub network: Network,
     /// What root in the container may do.
@@ -85,6 +87,7 @@ impl Default for ContainerSpec {
             terminal: false,
             terminal_size: None,
             mounts: Vec::new(),
+            devices: Vec::new(),
             network: Network::New,
             capabilities: CapabilitySet::DOCKER_DEFAULT,
             seccomp: Seccomp::Default,
@@ -189,6 +192,39 @@ impl Mount {
             Self::Bind { dest, .. } | Self::Tmpfs { dest, .. } => dest,
         }
     }
+}
+
+/// A device of the host that a container may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Where it appears, absolute. Below `/dev` a node is made there; anywhere else the host's own is bound.
+    pub path: PathBuf,
+    /// The host's node.
+    pub host_path: PathBuf,
+    /// A block device; otherwise a character device.
+    pub block: bool,
+    /// Number.
+    pub major: u32,
+    /// Number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What may be done with it.
+    pub access: DeviceAccess,
+}
+
+/// What a container may do with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DeviceAccess {
+    pub read: bool,
+    pub write: bool,
+    /// Make further nodes of it.
+    pub make: bool,
 }
 
 /// Whether mounts made later on one side appear on the other.

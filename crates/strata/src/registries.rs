@@ -1,4 +1,5 @@
-//! The client of registries as this user has configured it: environment, and files where Docker and podman have them.
+//! What this user has configured: environment, and files where Docker and podman have them. The client of registries, and
+//! where devices are described.
 
 use crate::failure::Failure;
 use serde::Deserialize;
@@ -20,14 +21,19 @@ struct Settings {
     /// Mirrors of Docker Hub.
     registry_mirrors: Vec<String>,
     insecure_registries: Vec<String>,
+    /// Where files about devices are (CDI).
+    cdi_spec_dirs: Vec<PathBuf>,
     /// Mirrors of any registry.
     mirrors: BTreeMap<String, Vec<String>>,
 }
 
 /// A client from the environment. Credentials and certificates are read when they are needed.
 pub(crate) fn from_environment() -> Result<Registries, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(Registries::new(config(&variable, &SYSTEM_SETTINGS.map(PathBuf::from))?))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn config(variable: &dyn Fn(&str) -> Option<String>, system: &[PathBuf]) -> Result<Config, Failure> {
@@ -40,15 +46,8 @@ fn config(variable: &dyn Fn(&str) -> Option<String>, system: &[PathBuf]) -> Resu
     if let Some(home) = config_home(variable) {
         config.certificates.extend(["docker", "containers"].map(|who| home.join(who).join("certs.d")));
     }
-    let files = match variable("STRATA_CONFIG") {
-        Some(file) => vec![PathBuf::from(file)],
-        None => {
-            let own = config_home(variable).map(|home| home.join("strata/config.json"));
-            system.iter().cloned().chain(own).collect()
-        }
-    };
-    for file in files {
-        let Settings { registry_mirrors, insecure_registries, mirrors } = read(&file)?;
+    for file in setting_files(variable, system) {
+        let Settings { registry_mirrors, insecure_registries, mirrors, .. } = read(&file)?;
         let of = |of: &str, urls: Vec<String>| -> Vec<Mirror> {
             urls.into_iter().map(|url| Mirror { of: of.to_owned(), url }).collect()
         };
@@ -61,6 +60,29 @@ fn config(variable: &dyn Fn(&str) -> Option<String>, system: &[PathBuf]) -> Resu
         config.insecure.extend(insecure_registries.into_iter().map(host));
     }
     Ok(config)
+}
+
+/// `STRATA_CONFIG` alone if it is set; else those of the system, and the user's own.
+fn setting_files(variable: &dyn Fn(&str) -> Option<String>, system: &[PathBuf]) -> Vec<PathBuf> {
+    match variable("STRATA_CONFIG") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => {
+            let own = config_home(variable).map(|home| home.join("strata/config.json"));
+            system.iter().cloned().chain(own).collect()
+        }
+    }
+}
+
+/// Where the files about devices are: what the settings say last, or the usual places.
+pub(crate) fn device_directories() -> Result<Vec<PathBuf>, Failure> {
+    let mut directories = strata_engine::cdi::DIRECTORIES.map(PathBuf::from).to_vec();
+    for file in setting_files(&variable, &SYSTEM_SETTINGS.map(PathBuf::from)) {
+        let given = read(&file)?.cdi_spec_dirs;
+        if !given.is_empty() {
+            directories = given;
+        }
+    }
+    Ok(directories)
 }
 
 /// `REGISTRY_AUTH_FILE` alone if it is set; else Docker's file, and podman's for reading.

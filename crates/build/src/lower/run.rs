@@ -3,11 +3,11 @@ use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{
     BuildError, BuildErrorKind, Entitlement, ExecOp, Mount, MountKind, Network, SecretEnv, Security, Sharing,
-    StepId, path,
+    StepId, device, path,
 };
 use strata_dockerfile::{
-    CommandLine, Heredoc, Mount as Written, MountKind as WrittenKind, Run, Sharing as WrittenSharing, Span,
-    Word, expand,
+    CommandLine, Device, Heredoc, Mount as Written, MountKind as WrittenKind, Run, Sharing as WrittenSharing,
+    Span, Word, expand,
 };
 
 /// Where the script of a heredoc with `#!` appears.
@@ -50,6 +50,7 @@ impl Lowering<'_, '_> {
             hostname: self.build_arg("BUILDKIT_SANDBOX_HOSTNAME").unwrap_or_default().to_owned(),
             network: self.network(run.network.as_ref(), site)?,
             security: self.security(run.security.as_ref(), site)?,
+            devices: self.devices(&run.devices, site)?,
             mounts: mounts.mounts,
             secret_env: mounts.secret_env,
             proxy: self.shared.proxy.clone(),
@@ -141,6 +142,26 @@ impl Lowering<'_, '_> {
                 Err(site.word(word.span, says(format!("security {other:?} is not valid"))))
             }
         }
+    }
+
+    fn devices(&mut self, words: &[Word], site: Site) -> Result<Vec<String>, BuildError> {
+        let (known, grants) = (&self.shared.options.devices, &self.shared.options.device_grants);
+        let mut names: Vec<String> = Vec::new();
+        for word in words {
+            let fault = |sentence: String| site.word(word.span, says(sentence));
+            let wanted = Device::parse(&word.text).map_err(|error| fault(error.to_string()))?;
+            let chosen = device::choose(&wanted, known, grants).map_err(|error| fault(error.to_string()))?;
+            if chosen.is_empty() {
+                let warning = format!("optional device {:?} is not registered", wanted.name);
+                self.plan.warnings.push((warning, word.span));
+            }
+            chosen.into_iter().for_each(|name| {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            });
+        }
+        Ok(names)
     }
 
     /// A Dockerfile cannot give itself what reaches beyond the sandbox (CVE-2024-23653).

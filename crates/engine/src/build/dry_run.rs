@@ -21,7 +21,7 @@ impl Engine {
         let worker = EngineWorker::new(self, request, &contexts, lease.clone(), events, cancel);
         let cache = cache::StoreCache::new(self.store());
         let builder = Builder { worker: &worker, cache: &cache, events, clock: &|| super::now(), cancel };
-        let forecasts = builder.dry_run(dockerfile, &super::options(request, &contexts));
+        let forecasts = builder.dry_run(dockerfile, &super::options(request, &contexts, worker.devices()));
         contexts.save();
         Ok(forecasts?)
     }

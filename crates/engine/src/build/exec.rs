@@ -83,6 +83,7 @@ impl EngineWorker<'_> {
         spec.mounts.extend(self.name_files(op, attached.as_ref()).map_err(failed)?);
         let mounts = self.step_mounts(inputs, op, &extra)?;
         spec.mounts.extend(mounts.mounts.iter().cloned());
+        self.devices().give(&op.devices, &mut spec).map_err(|error| failed(error.into()))?;
         Ok(Prepared { spec, upper, scratch, held: Some((mounts, attached)) })
     }
 

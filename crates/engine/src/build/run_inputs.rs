@@ -38,6 +38,7 @@ mod tests {
                 .iter()
                 .map(|(name, address)| ((*name).to_owned(), (*address).to_owned()))
                 .collect(),
+            device_directories: Vec::new(),
             shm_size: None,
             ulimits: limits.iter().map(|(name, soft, hard)| ((*name).to_owned(), *soft, *hard)).collect(),
         }

@@ -6,6 +6,7 @@ use super::failed::Broken;
 use super::files::select_options;
 use super::layer::LayerHandle;
 use super::remote::Fetcher;
+use crate::cdi::Catalog;
 use crate::network::NameFiles;
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ pub(super) struct EngineWorker<'a> {
     engine: &'a Engine,
     request: &'a BuildRequest,
     contexts: &'a Contexts,
+    devices: Catalog,
     lease: Lease,
     events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
@@ -64,9 +66,23 @@ impl<'a> EngineWorker<'a> {
         cancel: &'a AtomicBool,
     ) -> Self {
         let (seen, name_files) = (Seen::default(), NameFileSets::default());
+        let devices = Catalog::read(&request.device_directories);
         let (packing, broken) = (Mutex::default(), Mutex::default());
         let remote = Fetcher::of(engine, request, lease.clone(), cancel);
-        Self { engine, request, contexts, lease, events, cancel, remote, seen, name_files, packing, broken }
+        Self {
+            engine,
+            request,
+            contexts,
+            devices,
+            lease,
+            events,
+            cancel,
+            remote,
+            seen,
+            name_files,
+            packing,
+            broken,
+        }
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -75,6 +91,10 @@ impl<'a> EngineWorker<'a> {
 
     pub(super) fn request(&self) -> &'a BuildRequest {
         self.request
+    }
+
+    pub(super) fn devices(&self) -> &Catalog {
+        &self.devices
     }
 
     pub(super) fn remote(&self) -> &Fetcher<'a> {

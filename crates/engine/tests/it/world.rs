@@ -135,6 +135,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         secrets: Vec::new(),
         surroundings: Default::default(),
         add_hosts: Vec::new(),
+        device_directories: Vec::new(),
         shm_size: None,
         ulimits: Vec::new(),
         keep_image: true,

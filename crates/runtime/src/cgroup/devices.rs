@@ -2,11 +2,12 @@
 //! host's disks.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::spec::Device;
 use crate::sys::bpf::{self, Instruction};
 
 /// Character devices with full access: major and minor, `None` is any.
@@ -36,14 +37,32 @@ pub(super) fn restrict_v1(parent: &Path) -> io::Result<()> {
     if is_restricted(parent)? {
         return Ok(());
     }
-    fs_err::write(parent.join("devices.deny"), "a")?;
+    write_rules(parent, &[])
+}
+
+/// Version 1: rules for one group alone, below a parent without any.
+pub(super) fn restrict_group_v1(group: &Path, also: &[Device]) -> io::Result<()> {
+    write_rules(group, also)
+}
+
+fn write_rules(group: &Path, also: &[Device]) -> io::Result<()> {
+    fs_err::write(group.join("devices.deny"), "a")?;
     // Making any node is allowed, opening it is not.
     for rule in ["b *:* m", "c *:* m"] {
-        fs_err::write(parent.join("devices.allow"), rule)?;
+        fs_err::write(group.join("devices.allow"), rule)?;
+    }
+    for device in also.iter().filter(|device| device.access.read || device.access.write) {
+        let kind = if device.block { "b" } else { "c" };
+        let access: String = [(device.access.read, 'r'), (device.access.write, 'w')]
+            .into_iter()
+            .filter_map(|(given, letter)| given.then_some(letter))
+            .collect();
+        let rule = format!("{kind} {}:{} {access}", device.major, device.minor);
+        fs_err::write(group.join("devices.allow"), rule)?;
     }
     for (major, minor) in ALLOWED {
         let minor = minor.map_or("*".to_owned(), |minor| minor.to_string());
-        fs_err::write(parent.join("devices.allow"), format!("c {major}:{minor} rwm"))?;
+        fs_err::write(group.join("devices.allow"), format!("c {major}:{minor} rwm"))?;
     }
     Ok(())
 }
@@ -64,17 +83,29 @@ pub(super) fn restrict_v2(parent: &Path) -> io::Result<()> {
     if bpf::device_programs(directory.as_fd())? > 0 {
         return Ok(());
     }
-    let program = bpf::load_device_program(&program())?;
-    bpf::attach_device_program(directory.as_fd(), program.as_fd())?;
-    Ok(())
+    attach(directory.as_fd(), &[])
+}
+
+/// Version 2: a program for one group alone, below a parent without any.
+pub(super) fn restrict_group_v2(group: &Path, also: &[Device]) -> io::Result<()> {
+    let directory = super::open(group, OFlags::RDONLY | OFlags::DIRECTORY).map_err(io::Error::other)?;
+    attach(directory.as_fd(), also)
+}
+
+fn attach(group: BorrowedFd<'_>, also: &[Device]) -> io::Result<()> {
+    let program = bpf::load_device_program(&program(also))?;
+    Ok(bpf::attach_device_program(group, program.as_fd())?)
 }
 
 const ACCESS_MKNOD: i32 = 1;
+const ACCESS_READ: i32 = 2;
+const ACCESS_WRITE: i32 = 4;
+const TYPE_BLOCK: i32 = 1;
 const TYPE_CHARACTER: i32 = 2;
 
 /// The same rules as a program: returns 1 to allow. Context: access type (low half: device type, high half: access),
 /// major, minor.
-fn program() -> Vec<Instruction> {
+fn program(also: &[Device]) -> Vec<Instruction> {
     let load = |to: u8, offset: i16| Instruction { code: 0x61, registers: 1 << 4 | to, offset, immediate: 0 };
     let op = |code: u8, registers: u8, offset: i16, immediate: i32| Instruction {
         code,
@@ -96,11 +127,24 @@ fn program() -> Vec<Instruction> {
         jump_if_not_equal(3, ACCESS_MKNOD, 2),
         mov(0, 1),
         exit,
-        // Anything but a character device: denied.
-        op(0x15, 2, 2, TYPE_CHARACTER),
-        mov(0, 0),
-        exit,
     ];
+    for device in also {
+        let kind = if device.block { TYPE_BLOCK } else { TYPE_CHARACTER };
+        let given = [(device.access.read, ACCESS_READ), (device.access.write, ACCESS_WRITE)];
+        let given = given.into_iter().filter(|(given, _)| *given).fold(0, |sum, (_, bit)| sum | bit);
+        code.extend([
+            jump_if_not_equal(2, kind, 7),
+            jump_if_not_equal(4, device.major as i32, 6),
+            jump_if_not_equal(5, device.minor as i32, 5),
+            op(0xbf, 3 << 4 | 1, 0, 0),              // r1 = r3
+            op(0x54, 1, 0, !(given | ACCESS_MKNOD)), // w1 &= what was not given
+            jump_if_not_equal(1, 0, 2),
+            mov(0, 1),
+            exit,
+        ]);
+    }
+    // Anything but a character device: denied.
+    code.extend([op(0x15, 2, 2, TYPE_CHARACTER), mov(0, 0), exit]);
     for (major, minor) in ALLOWED {
         match minor {
             Some(minor) => {
@@ -120,6 +164,7 @@ fn program() -> Vec<Instruction> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::DeviceAccess;
 
     #[test]
     fn the_program_passes_the_kernels_verifier() {
@@ -127,6 +172,19 @@ mod tests {
             eprintln!("skipped: bpf needs root");
             return;
         }
-        bpf::load_device_program(&program()).expect("verifier");
+        let device = |block| Device {
+            path: "/dev/x".into(),
+            host_path: "/dev/x".into(),
+            block,
+            major: 10,
+            minor: 200,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+            access: DeviceAccess { read: true, write: block, make: false },
+        };
+        for also in [vec![], vec![device(false)], vec![device(true), device(false)]] {
+            bpf::load_device_program(&program(&also)).expect("verifier");
+        }
     }
 }

@@ -1,13 +1,20 @@
 //! `/dev` and the file systems below it, built detached before the container exists (`spec/executor.md` A.8 and A.9).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmodat, makedev, mkdirat, mknodat, openat, symlinkat};
-use rustix::io::Result;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, makedev, mkdirat, mknodat, openat,
+    symlinkat, unlinkat,
+};
+use rustix::io::{Errno, Result};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+
+use crate::rootdir::{self, TargetKind};
+use crate::spec::Device;
 
 /// Nodes every container has: name, major, minor.
 const NODES: [(&str, u32, u32); 6] =
@@ -71,6 +78,25 @@ fn node(dev: &OwnedFd, name: &str, kind: FileType, mode: u32, number: u64) -> Re
     mknodat(dev, name, kind, Mode::from_raw_mode(mode), number)?;
     // Whatever the umask of the engine is.
     chmodat(dev, name, Mode::from_raw_mode(mode), AtFlags::empty())
+}
+
+/// A further node below `/dev`, in place of what is there.
+pub(super) fn add_device(dev: BorrowedFd<'_>, below: &Path, device: &Device) -> Result<()> {
+    let (Some(directory), Some(name)) = (below.parent(), below.file_name()) else {
+        return Err(Errno::INVAL);
+    };
+    rootdir::ensure_target(dev, directory, TargetKind::Directory, &mut |_, _| {})?;
+    let directory = rootdir::open_in_root(dev, directory, OFlags::PATH | OFlags::DIRECTORY)?;
+    match unlinkat(&directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let kind = if device.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    let mode = Mode::from_raw_mode(device.mode);
+    mknodat(&directory, name, kind, mode, makedev(device.major, device.minor))?;
+    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    chmodat(&directory, name, mode, AtFlags::empty())
 }
 
 /// `--privileged` shows every device of the host, at the top level and one directory down (`/dev/net/tun`,

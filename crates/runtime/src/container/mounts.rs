@@ -85,11 +85,15 @@ pub(super) fn prepare(spec: &ContainerSpec, root: &Root, layout: &Layout) -> Res
     if !replaced("sys") {
         builder.sysfs(spec, layout, replaced("sys/fs/cgroup"))?;
     }
+    builder.devices(spec, own_dev)?;
     let mut any_shared = false;
     for (dest, mount) in user {
         any_shared |=
             matches!(mount, Mount::Bind { propagation: Propagation::Slave | Propagation::Shared, .. });
         builder.user(&dest, mount)?;
+    }
+    if !own_dev && !spec.privileged {
+        builder.check_null_of(spec)?;
     }
     let null = builder.null(own_dev)?;
     let mut destinations = vec!["proc".into(), "dev".into(), "sys".into()];
@@ -167,6 +171,28 @@ impl Builder<'_> {
             self.new_fs("mqueue", &[], NOSUID_NODEV_NOEXEC, "dev/mqueue", true)?;
         }
         Ok(devpts)
+    }
+
+    /// Nodes in our own `/dev`; elsewhere the host's, since file systems of images need not allow any.
+    fn devices(&mut self, spec: &ContainerSpec, own_dev: bool) -> Result<(), StartError> {
+        for device in &spec.devices {
+            match device.path.strip_prefix("/dev") {
+                Ok(below) if own_dev => {
+                    let dev = self.trees.iter().find(|(at, _)| at == Path::new("dev"));
+                    let (_, dev) = dev.expect("our own /dev was made before");
+                    devfs::add_device(dev.as_fd(), below, device).map_err(|source| StartError::Mount {
+                        source_text: device.host_path.display().to_string(),
+                        dest: device.path.clone(),
+                        reason: source.to_string(),
+                    })?;
+                }
+                _ => {
+                    let bind = Mount::bind(&device.host_path, &device.path, false);
+                    self.user(&destination(&bind)?, &bind)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `/sys`, and the container's own view of its cgroups.
@@ -294,6 +320,29 @@ impl Builder<'_> {
         };
         self.steps.push(Step { op: Op::MountFs(fs), what: format!("/{dest}") });
         Ok(())
+    }
+
+    /// Files are hidden behind the container's null device: a `/dev` of the user's has to have one.
+    fn check_null_of(&self, spec: &ContainerSpec) -> Result<(), StartError> {
+        let Some((_, dev)) = self.trees.iter().rev().find(|(at, _)| at == Path::new("dev")) else {
+            return Ok(());
+        };
+        let is_null = |stat: rustix::fs::Stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == rustix::fs::makedev(1, 3)
+        };
+        if rustix::fs::statat(dev, "null", rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_null) {
+            return Ok(());
+        }
+        let mount =
+            spec.mounts.iter().find(|mount| destination(mount).is_ok_and(|dest| dest == Path::new("dev")));
+        Err(StartError::Mount {
+            source_text: mount.map(describe).unwrap_or_default(),
+            dest: "/dev".into(),
+            reason: "it has no null device, which a container needs to hide paths of the host behind: make one with \
+                     `mknod -m 666 null c 1 3`, or mount something below /dev instead"
+                .to_owned(),
+        })
     }
 
     fn null(&self, own_dev: bool) -> Result<OwnedFd, StartError> {

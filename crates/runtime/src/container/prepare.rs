@@ -15,7 +15,7 @@ use super::mounts::{self, Mounts, Root};
 use super::plan::{Failure, Op, Plan, Step};
 use super::{Running, StartError, Stdio, Streams, open_stdio};
 use crate::capability::CapabilitySet;
-use crate::cgroup::{Cgroup, Layout};
+use crate::cgroup::{Cgroup, Devices, Layout};
 use crate::process::ProcessIdentity;
 use crate::rootdir::{self, TargetKind};
 use crate::spec::{ContainerSpec, Network, Rootfs, Seccomp};
@@ -25,7 +25,8 @@ use crate::{limits, mount, seccomp, sysctl};
 
 pub(super) fn start(spec: &ContainerSpec, stdio: Stdio) -> Result<Running, StartError> {
     let layout = Layout::of_host()?;
-    let cgroup = Cgroup::create(layout, &spec.id, &spec.limits, spec.privileged)?;
+    let devices = if spec.privileged { Devices::All } else { Devices::Listed(&spec.devices) };
+    let cgroup = Cgroup::create(layout, &spec.id, &spec.limits, devices)?;
     let result = start_in(spec, stdio, layout, &cgroup);
     match result {
         Ok(mut running) => {

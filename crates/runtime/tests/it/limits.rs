@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use strata_runtime::cgroup::{Cgroup, Layout, discard};
+use strata_runtime::cgroup::{Cgroup, Devices, Layout, discard};
 use strata_runtime::container::{Container, Stdio};
 use strata_runtime::signal::Signal;
 use strata_runtime::spec::{ContainerSpec, Limits};
@@ -82,8 +82,8 @@ fn what_a_killed_engine_left_is_ended_and_removed() {
     let Some(world) = World::new() else { return };
     let layout = Layout::detect().unwrap();
     let name = |text: &str| format!("left-{}-{text}", std::process::id());
-    Cgroup::create(&layout, &name("empty"), &Limits::default(), false).unwrap();
-    Cgroup::create(&layout, &name("privileged"), &Limits::default(), true).unwrap();
+    Cgroup::create(&layout, &name("empty"), &Limits::default(), Devices::Listed(&[])).unwrap();
+    Cgroup::create(&layout, &name("privileged"), &Limits::default(), Devices::All).unwrap();
     let spec = ContainerSpec { id: name("busy"), ..world.command(&["sleep", "20"]) };
     let running = Container::start(&spec, Stdio::null()).unwrap();
     // A zombie is no member any more, so that nobody need wait for it first.

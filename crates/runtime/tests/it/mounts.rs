@@ -215,3 +215,32 @@ fn stubs_are_gone_and_directories_are_as_they_were() {
     run(&kept).ok();
     assert_eq!(left(&kept), ["dev", "proc", "sys"]);
 }
+
+#[test]
+fn a_dev_of_the_users_needs_a_null_device() {
+    let Some(world) = World::new() else { return };
+    let dev = world.path().join("dev");
+    fs_err::create_dir(&dev).unwrap();
+    let spec = || ContainerSpec {
+        mounts: vec![Mount::bind(&dev, "/dev", false)],
+        ..world.shell("echo x >/dev/null && echo ok")
+    };
+    let said = refused(&spec()).to_string();
+    assert!(
+        said.contains("at /dev: it has no null device") && said.contains("mknod -m 666 null c 1 3"),
+        "{said}"
+    );
+    fs_err::write(dev.join("null"), "").unwrap();
+    assert!(refused(&spec()).to_string().contains("no null device"));
+    fs_err::remove_file(dev.join("null")).unwrap();
+    let (mode, number) = (rustix::fs::Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        dev.join("null"),
+        rustix::fs::FileType::CharacterDevice,
+        mode,
+        number,
+    )
+    .unwrap();
+    assert_eq!(run(&spec()).ok(), "ok\n");
+}

@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod classic;
 mod credentials;
+mod entitlements;
 mod excerpt;
 mod explain;
 mod on_error;
@@ -80,7 +81,7 @@ pub(crate) struct Build {
     /// A further context: NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG], or the URL of a file or git repository
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
-    /// Let RUN steps ask for more than the sandbox: network.host or security.insecure
+    /// Let RUN steps ask for more than the sandbox: network.host, security.insecure or device[=NAME[,alias=OTHER]]
     #[arg(long, value_name = "ENTITLEMENT")]
     allow: Vec<String>,
     /// Add a line to /etc/hosts of RUN steps

@@ -6,6 +6,7 @@ mod archives;
 mod build;
 mod containers;
 mod contexts;
+mod devices;
 mod elsewhere;
 mod escapes;
 mod explain;

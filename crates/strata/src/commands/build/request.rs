@@ -2,18 +2,19 @@
 
 use super::Build;
 use super::credentials::{secret, surroundings};
+use super::entitlements::entitlements;
 use super::progress::Mode;
 use crate::cli::Global;
 use crate::commands::arguments::label;
 use crate::commands::run::{bytes, host, ulimit};
 use crate::failure::Failure;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use strata_engine::build::{
-    BuildOptions, BuildRequest, ContextSource, Entitlement, NamedContext, Network, NoCache, Remote,
-    RemoteContext, Secret, Surroundings, TarContext, is_archive, is_remote,
+    BuildOptions, BuildRequest, ContextSource, NamedContext, Network, NoCache, Remote, RemoteContext, Secret,
+    Surroundings, TarContext, is_archive, is_remote,
 };
 use strata_oci::{Digest, Platform, Reference};
 
@@ -119,6 +120,7 @@ impl Build {
             None if is_elsewhere(context) => context.clone(),
             None => String::new(),
         };
+        let (allow, device_grants) = entitlements(&self.allow, &self.network)?;
         let request = BuildRequest {
             context: source,
             dockerfile_path: path,
@@ -147,7 +149,8 @@ impl Build {
                         )));
                     }
                 },
-                allow: self.allowed()?,
+                allow,
+                device_grants,
                 jobs: match mode {
                     // Classic output tells one step after the other.
                     Mode::Classic => 1,
@@ -169,21 +172,11 @@ impl Build {
                 .iter()
                 .map(|text| ulimit(text).map_err(Failure::flag))
                 .collect::<Result<_, _>>()?,
+            device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
             shape: Default::default(),
         };
         Ok(Request { request, dockerfile })
-    }
-
-    /// Who builds with the host's network has allowed it.
-    fn allowed(&self) -> Result<BTreeSet<Entitlement>, Failure> {
-        let given = self.allow.iter().flat_map(|text| text.split(','));
-        let parsed = given.map(|text| text.parse::<Entitlement>());
-        let mut allowed: BTreeSet<_> = parsed.collect::<Result<_, _>>().map_err(Failure::flag)?;
-        if self.network == "host" {
-            allowed.insert(Entitlement::NetworkHost);
-        }
-        Ok(allowed)
     }
 
     /// Standard input is a tar with everything, or a Dockerfile alone.
