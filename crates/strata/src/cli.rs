@@ -25,7 +25,14 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// Directory that holds everything: layers, images, containers
     /// [default: /var/lib/strata, or $XDG_DATA_HOME/strata for an ordinary user]
-    #[arg(long, global = true, env = "STRATA_ROOT", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "STRATA_ROOT",
+        hide_env_values = true,
+        value_name = "DIR",
+        help_heading = "Global Options"
+    )]
     root: Option<PathBuf>,
     /// Directory for locks and sockets that need not survive a reboot
     #[arg(long, global = true, env = "STRATA_RUN", value_name = "DIR", hide = true)]

@@ -27,7 +27,7 @@ pub(crate) fn tree() -> Command {
 fn describe(command: Command, path: &str) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     let usage = usage_of(&command, path);
-    let command = command.override_usage(usage);
+    let command = command.override_usage(usage).mut_args(as_docker_lists);
     names.into_iter().fold(command, |command, name| {
         let path = format!("{path} {name}");
         command.mut_subcommand(name, |sub| describe(sub, &path))
@@ -47,9 +47,15 @@ fn usage_of(command: &Command, path: &str) -> String {
         let names = argument.get_value_names().unwrap_or_default();
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         let name = names.join(" ");
-        usage = if takes_many(argument) { format!("{usage} {name}") } else { format!("{usage} [{name}]") };
+        let is_whole = takes_many(argument) || name.starts_with('[');
+        usage = if is_whole { format!("{usage} {name}") } else { format!("{usage} [{name}]") };
     }
     usage
+}
+
+/// Flags stand in alphabetical order. Arguments are not listed: the usage line names them.
+fn as_docker_lists(arg: Arg) -> Arg {
+    if arg.is_positional() { arg.hide(true) } else { arg.display_order(0) }
 }
 
 fn takes_many(argument: &Arg) -> bool {

@@ -16,16 +16,16 @@ const LONGEST: u64 = 64 << 10;
 #[derive(Args, Debug)]
 pub(crate) struct Login {
     /// User name
-    #[arg(short, long, value_name = "string")]
+    #[arg(short, long, value_name = "USER")]
     username: Option<String>,
     /// Password or personal access token
-    #[arg(short, long, value_name = "string")]
+    #[arg(short, long, value_name = "PASSWORD")]
     password: Option<String>,
     /// Take the password or personal access token from stdin
     #[arg(long)]
     password_stdin: bool,
     /// Registry: host, with the port if it has one
-    #[arg(value_name = "SERVER")]
+    #[arg(value_name = "[SERVER]")]
     server: Vec<String>,
 }
 

@@ -10,7 +10,7 @@ use strata_engine::login;
 #[derive(Args, Debug)]
 pub(crate) struct Logout {
     /// Registry: host, with the port if it has one
-    #[arg(value_name = "SERVER")]
+    #[arg(value_name = "[SERVER]")]
     server: Vec<String>,
 }
 
