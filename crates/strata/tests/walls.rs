@@ -1,6 +1,6 @@
 //! The walls between the crates, and the rules of the house that no compiler checks.
 //!
-//! The table below is section "Workspace" of `docs/architecture.md`: a crate may import what stands behind it, and
+//! The table below is the list in "The parts" of `docs/architecture.md`: a crate may import what stands behind it, and
 //! nothing else of this workspace. Development dependencies obey it as well.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,6 +140,27 @@ fn every_wall_belongs_to_a_crate() {
             .map(|(name, _)| format!("no crate {name}"))
             .collect(),
     );
+}
+
+#[test]
+fn the_architecture_page_has_the_same_walls() {
+    let page = fs_err::read_to_string(workspace().join("docs/architecture.md")).expect("the page is there");
+    let rows = page.lines().filter_map(|line| line.split_once(" -> "));
+    let crates = |text: &str| -> BTreeSet<String> {
+        let text = text.split('(').next().unwrap_or_default();
+        text.split_whitespace()
+            .map(|name| format!("strata-{name}").replace("strata-strata", "strata"))
+            .collect()
+    };
+    let told: BTreeMap<String, BTreeSet<String>> = rows
+        .filter(|(name, _)| name.trim().chars().all(|c| c.is_ascii_lowercase()))
+        .flat_map(|(name, allowed)| crates(name).into_iter().map(move |name| (name, crates(allowed))))
+        .collect();
+    let table = ALLOWED.iter().map(|(name, allowed)| {
+        let allowed = allowed.iter().filter(|name| **name != TESTBED).map(|name| (*name).to_owned());
+        ((*name).to_owned(), allowed.collect::<BTreeSet<String>>())
+    });
+    assert_eq!(told, table.filter(|(_, allowed)| !allowed.is_empty()).collect(), "docs/architecture.md");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use strata_engine::run::DebugRequest;
 
 /// Open a shell in the state before a build step that failed.
 #[derive(Args, Debug)]
-#[command(after_help = "ID is what the failed build has printed; without one it is the step that failed last.")]
+#[command(
+    after_help = "ID is what the failed build has printed; without one it is the step that failed last."
+)]
 pub(crate) struct DebugStep {
     /// ID that the failed build has printed [default: the step that failed last]
     #[arg(value_name = "ID")]

@@ -7,6 +7,7 @@ mod build;
 mod containers;
 mod contexts;
 mod devices;
+mod documented;
 mod elsewhere;
 mod escapes;
 mod explain;
