@@ -119,6 +119,16 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Why a value was refused, in words that do not come from a library.
+fn reason(source: Option<&(dyn std::error::Error + 'static)>) -> String {
+    match source {
+        None => "not allowed".to_owned(),
+        Some(error) if error.is::<std::num::ParseIntError>() => "expected a whole number".to_owned(),
+        Some(error) if error.is::<std::num::ParseFloatError>() => "expected a number".to_owned(),
+        Some(error) => error.to_string(),
+    }
+}
+
 /// Help and version go to standard output with code 0; a flag that does not exist is 125 on any command.
 pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> Failure {
     let context = |kind| match error.get(kind) {
@@ -144,15 +154,16 @@ pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> 
         ErrorKind::InvalidSubcommand => {
             let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
             let (program, group) = (crate::cli::program_name(), invocation.name());
-            let text = format!(
-                "{program}: unknown command: {group} {name}{}\n\n{}",
-                near(ContextKind::SuggestedSubcommand),
-                invocation.help_hint()
-            );
+            let near = match invocation.is_dockers_command(&name) {
+                true => crate::docker::NOT_YET.to_owned(),
+                false => near(ContextKind::SuggestedSubcommand),
+            };
+            let text =
+                format!("{program}: unknown command: {group} {name}{near}\n\n{}", invocation.help_hint());
             Failure::with_code(text, 1)
         }
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
-            Failure::flag(format!("{}{}", invocation.unknown_flag(&flag), near(ContextKind::SuggestedArg)))
+            Failure::flag(invocation.unknown_flag(&flag, &near(ContextKind::SuggestedArg)))
         }
         // As Docker's parser says it.
         ErrorKind::MissingRequiredArgument if flag.starts_with('-') => {
@@ -166,9 +177,7 @@ pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> 
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let value = context(ContextKind::InvalidValue).unwrap_or_default();
-            let why = std::error::Error::source(error)
-                .map_or_else(|| "not allowed".to_owned(), ToString::to_string);
-            Failure::argument(long, &value, why)
+            Failure::argument(long, &value, reason(std::error::Error::source(error)))
         }
         _ => {
             let text = error.render().to_string();

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod docker;
 mod failure;
 mod prompt;
 mod registries;

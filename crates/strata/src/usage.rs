@@ -210,16 +210,26 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// `unknown flag: --x` and `unknown shorthand flag: 'x' in -ax`.
-    pub(crate) fn unknown_flag(&self, flag: &str) -> String {
-        if flag.starts_with("--") {
-            return format!("unknown flag: {}", flag.split('=').next().unwrap_or(flag));
+    /// `unknown flag: --x` and `unknown shorthand flag: 'x' in -ax`; `near` names a flag that looks like it.
+    pub(crate) fn unknown_flag(&self, flag: &str, near: &str) -> String {
+        if let Some(long) = flag.strip_prefix("--") {
+            let name = long.split('=').next().unwrap_or(long);
+            let is_dockers = crate::docker::has_flag(&self.path, name);
+            return format!(
+                "unknown flag: --{name}{}",
+                if is_dockers { crate::docker::NOT_YET } else { near }
+            );
         }
         let letter = flag.chars().nth(1).unwrap_or('-');
         let written = self.arguments.iter().filter_map(|text| text.to_str());
         let written = written.filter(|text| text.starts_with('-') && !text.starts_with("--"));
         let cluster = written.into_iter().find(|text| text.contains(letter)).unwrap_or(flag);
         format!("unknown shorthand flag: '{letter}' in {cluster}")
+    }
+
+    /// Whether Docker has this command below the one that was named.
+    pub(crate) fn is_dockers_command(&self, name: &str) -> bool {
+        crate::docker::has_command(format!("{} {name}", self.path).trim_start())
     }
 
     /// Docker's sentence about too many arguments.
@@ -294,8 +304,8 @@ mod tests {
 
     #[test]
     fn flags_are_named_as_they_were_written() {
-        assert_eq!(of("images -qz").unknown_flag("-z"), "unknown shorthand flag: 'z' in -qz");
-        assert_eq!(of("images --bo=1").unknown_flag("--bo=1"), "unknown flag: --bo");
+        assert_eq!(of("images -qz").unknown_flag("-z", ""), "unknown shorthand flag: 'z' in -qz");
+        assert_eq!(of("images --bo=1").unknown_flag("--bo=1", ""), "unknown flag: --bo");
         assert_eq!(of("run -it --name").missing_value("name"), "flag needs an argument: --name");
         assert_eq!(of("run -itv").missing_value("volume"), "flag needs an argument: 'v' in -itv");
     }

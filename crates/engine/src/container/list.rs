@@ -153,7 +153,11 @@ impl Engine {
                     .iter()
                     .any(|value| ports.contains(&value.split('/').next().unwrap_or_default().to_owned()))
             }),
-            other => return Err(EngineError::Invalid(format!("invalid filter '{other}'"))),
+            other => {
+                return Err(EngineError::Invalid(format!(
+                    "invalid filter '{other}': use id, name, label, status, exited, ancestor, before, since, volume, network or publish"
+                )));
+            }
         })
     }
 }

@@ -57,7 +57,11 @@ impl Engine {
                 "label" => prune.labels.push(label(false)),
                 "label!" => prune.labels.push(label(true)),
                 "dangling" => prune.all = all || matches!(value.as_str(), "false" | "0"),
-                other => return Err(EngineError::Invalid(format!("invalid filter '{other}'"))),
+                other => {
+                    return Err(EngineError::Invalid(format!(
+                        "invalid filter '{other}': use until, label, label! or dangling"
+                    )));
+                }
             }
         }
         let removed = self.store().images().prune(&prune)?;

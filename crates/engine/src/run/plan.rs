@@ -187,6 +187,12 @@ fn limits(request: &RunRequest) -> Result<Limits, EngineError> {
     if request.memory.is_some_and(|bytes| bytes != 0 && bytes < LEAST_MEMORY) {
         return Err(EngineError::Invalid("Minimum memory limit allowed is 6MB".to_owned()));
     }
+    let there = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+    if request.cpus.is_some_and(|cpus| cpus < 0.0 || cpus > f64::from(there)) {
+        return Err(EngineError::Invalid(format!(
+            "range of CPUs is from 0.01 to {there}.00, as there are only {there} CPUs available"
+        )));
+    }
     Ok(Limits {
         memory: request.memory.filter(|bytes| *bytes != 0),
         pids: request.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit != 0),

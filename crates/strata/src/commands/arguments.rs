@@ -43,6 +43,24 @@ pub(crate) fn filter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The values of a flag as `parse` reads them.
+pub(crate) fn parsed<T>(
+    flag: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Failure> {
+    texts.iter().map(|text| parse(text).map_err(|why| Failure::argument(flag, text, why))).collect()
+}
+
+/// Refuses `=value` and nothing where `NAME[=VALUE]` is expected.
+pub(crate) fn has_names(flag: &str, texts: &[String]) -> Result<(), Failure> {
+    let is_nameless = |text: &&String| text.is_empty() || text.starts_with('=');
+    match texts.iter().find(is_nameless) {
+        Some(text) => Err(Failure::argument(flag, text, "the name is missing: expected NAME[=VALUE]")),
+        None => Ok(()),
+    }
+}
+
 /// `key[=value]` of a label.
 pub(crate) fn label(text: &str) -> (String, String) {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));

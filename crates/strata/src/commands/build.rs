@@ -108,6 +108,12 @@ pub(crate) struct Build {
     /// Accepted for Docker's sake
     #[arg(long, hide = true)]
     force_rm: bool,
+    /// Provenance attestation: only false
+    #[arg(long, hide = true, num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
+    provenance: String,
+    /// Bill of materials: only false
+    #[arg(long, hide = true, num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
+    sbom: String,
     #[command(flatten)]
     outputs: outputs::OutputFlags,
     #[command(flatten)]

@@ -92,9 +92,17 @@ impl Images {
                 "dangling" => match value.as_str() {
                     "true" | "1" => request.dangling = Some(true),
                     "false" | "0" => request.dangling = Some(false),
-                    other => return Err(Failure::new(format!("invalid filter 'dangling={other}'"))),
+                    other => {
+                        return Err(Failure::new(format!(
+                            "invalid filter 'dangling={other}': use true or false"
+                        )));
+                    }
                 },
-                other => return Err(Failure::new(format!("invalid filter '{other}'"))),
+                other => {
+                    return Err(Failure::new(format!(
+                        "invalid filter '{other}': use reference, before, since, label or dangling"
+                    )));
+                }
             }
         }
         Ok(request)

@@ -1,10 +1,11 @@
 //! `load`.
 
 use crate::cli::{Global, emit};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
+use strata_engine::EngineError;
 use strata_engine::archive::Loaded;
 
 /// Load images from a tar archive: Docker's or an OCI layout, plain, gzip or zstd.
@@ -29,7 +30,11 @@ impl Load {
             }
             None => Box::new(std::io::stdin()),
         };
-        for loaded in global.engine()?.load(input)? {
+        let named = |error: EngineError| match &self.input {
+            Some(path) => Failure::new(format!("{}: {}", path.display(), with_causes(&error))),
+            None => error.into(),
+        };
+        for loaded in global.engine()?.load(input).map_err(named)? {
             let line = match loaded {
                 Loaded::Tagged(reference) => format!("Loaded image: {}\n", reference.familiar()),
                 Loaded::Untagged(id) => format!("Loaded image ID: {id}\n"),

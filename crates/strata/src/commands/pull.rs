@@ -37,7 +37,7 @@ impl Pull {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         exactly(&self.name, 1)?;
         let text = &self.name[0];
-        let reference: Reference = text.parse().map_err(Failure::new)?;
+        let reference = super::place::reference(text)?;
         let tagged = names_a_tag(text);
         if self.all_tags && (tagged || reference.digest().is_some()) {
             return Err(Failure::new("tag can't be used with --all-tags/-a"));

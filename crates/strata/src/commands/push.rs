@@ -7,7 +7,6 @@ use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
 use strata_engine::transfer::{PushRequest, Recipe};
-use strata_oci::Reference;
 
 /// Send an image, or all images of a repository, to a registry.
 #[derive(Args, Debug)]
@@ -55,7 +54,7 @@ impl Push {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         exactly(&self.name, 1)?;
         let text = &self.name[0];
-        let reference: Reference = text.parse().map_err(Failure::new)?;
+        let reference = super::place::reference(text)?;
         let tagged = names_a_tag(text);
         if self.all_tags && tagged {
             return Err(Failure::new("tag can't be used with --all-tags/-a"));

@@ -2,7 +2,7 @@
 
 mod mounts;
 
-use super::arguments::{at_least, label};
+use super::arguments::{at_least, has_names, label, parsed};
 use super::pull;
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
@@ -172,13 +172,9 @@ impl Run {
         for text in &self.volume {
             volumes.push(mounts::volume(text).map_err(bad)?);
         }
-        for text in &self.mount {
-            volumes.push(mounts::mount(text).map_err(|why| Failure::argument("mount", text, why))?);
-        }
+        volumes.extend(parsed("mount", &self.mount, mounts::mount)?);
         let size = |flag: &'static str, text: &Option<String>| {
-            text.as_deref()
-                .map(|text| bytes(text).map_err(|why| Failure::argument(flag, text, why)))
-                .transpose()
+            parsed(flag, text.as_slice(), bytes).map(|sizes| sizes.first().copied())
         };
         if let Some(path) = self.cidfile.as_ref().filter(|path| path.exists()) {
             let path = path.display();
@@ -187,13 +183,7 @@ impl Run {
             )));
         }
         self.check_accepted()?;
-        let each = |flag: &'static str, texts: &[String]| {
-            texts
-                .iter()
-                .map(|text| host(text).map_err(|why| Failure::argument(flag, text, why)))
-                .collect::<Result<_, _>>()
-        };
-        let limit = |text: &String| ulimit(text).map_err(|why| Failure::argument("ulimit", text, why));
+        has_names("label", &self.label)?;
         Ok(RunRequest {
             image: self.arguments[0].clone(),
             command: self.arguments[1..].to_vec(),
@@ -202,10 +192,10 @@ impl Run {
             mounts: volumes,
             tmpfs: self.tmpfs.iter().map(|text| mounts::tmpfs(text)).collect(),
             network: network(&self.network).map_err(bad)?,
-            add_hosts: each("add-host", &self.add_host)?,
+            add_hosts: parsed("add-host", &self.add_host, host)?,
             memory: size("memory", &self.memory)?,
             shm_size: size("shm-size", &self.shm_size)?,
-            ulimits: self.ulimit.iter().map(limit).collect::<Result<_, _>>()?,
+            ulimits: parsed("ulimit", &self.ulimit, ulimit)?,
             entrypoint: self.entrypoint,
             name: self.name,
             detach: self.detach,
@@ -268,7 +258,7 @@ impl Run {
 pub(super) fn reject_stray_flag(first: Option<&String>) -> Result<(), Failure> {
     match first {
         Some(flag) if flag.starts_with('-') && flag.len() > 1 => {
-            Err(Failure::flag(Invocation::current().unknown_flag(flag)))
+            Err(Failure::flag(Invocation::current().unknown_flag(flag, "")))
         }
         _ => Ok(()),
     }
@@ -295,6 +285,7 @@ pub(super) fn environment(files: &[String], variables: &[String]) -> Result<Vec<
             all.push(line.to_owned());
         }
     }
+    has_names("env", variables)?;
     all.extend(variables.iter().cloned());
     let resolve = |text: String| match text.contains('=') {
         true => Some(text),

@@ -1,6 +1,6 @@
 //! `volume ls|create|inspect|rm|prune`.
 
-use super::arguments::{at_least, confirmed, each, filter, label};
+use super::arguments::{at_least, confirmed, each, filter, has_names, label};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use crate::render::list::{Columns, Row};
@@ -67,6 +67,9 @@ pub(crate) enum Volume {
     },
 }
 
+/// What `ls` can be asked for.
+const FILTERS: [&str; 3] = ["name", "label", "dangling"];
+
 const COLUMNS: Columns = Columns {
     headers: &[
         ("Name", "VOLUME NAME"),
@@ -90,6 +93,7 @@ impl Volume {
                         "error looking up volume plugin {driver}: only local exists"
                     )));
                 }
+                has_names("label", &labels)?;
                 let labels: Vec<_> = labels.iter().map(|text| label(text)).collect();
                 let name = global.engine()?.create_volume(name.as_deref(), &labels)?;
                 emit(&format!("{name}\n"))?;
@@ -111,6 +115,9 @@ impl Volume {
 }
 
 fn list(global: &Global, quiet: bool, filters: &[(String, String)], format: Option<&str>) -> Outcome {
+    if let Some((key, _)) = filters.iter().find(|(key, _)| !FILTERS.contains(&key.as_str())) {
+        return Err(Failure::new(format!("invalid filter '{key}': use {}", FILTERS.join(" or "))));
+    }
     let mut rows = Vec::new();
     for volume in global.engine()?.volumes()? {
         if filters.iter().all(|(key, value)| matches(&volume, key, value)) {
@@ -140,7 +147,7 @@ fn matches(volume: &VolumeSummary, key: &str, value: &str) -> bool {
             Some((key, value)) => volume.labels.get(key).is_some_and(|have| have == value),
             None => volume.labels.contains_key(value),
         },
-        _ => true,
+        _ => false,
     }
 }
 

@@ -130,3 +130,45 @@ fn what_is_not_there_is_named() {
         "images --filter dangling=perhaps",
     ]));
 }
+
+#[test]
+fn what_docker_has_and_strata_has_not_is_no_typing_mistake() {
+    let world = World::new();
+    insta::assert_snapshot!(world.transcript(&[
+        "start x",
+        "container commit x y",
+        "network ls",
+        "run --gpus all image",
+        "run --memory-swap=1g image",
+        "build --memory 1g .",
+        "build --provenance=mode=max .",
+        "rmi --gpus",
+    ]));
+}
+
+#[test]
+fn values_are_refused_with_their_flag() {
+    let world = World::new();
+    insta::assert_snapshot!(world.transcript(&[
+        "run --pids-limit many image",
+        "run --stop-timeout soon image",
+        "run --label =x image",
+        "run -e =x image",
+        "run --ulimit nofile=many image",
+        "exec -e =x box true",
+        "volume create --label =x",
+        "volume ls -f driver=local",
+        "images -f until=1h",
+        "image prune -f --filter dangling",
+        "image prune -f --filter name=x",
+        "ps -f task=x",
+        "build --jobs many .",
+        "build --build-arg =x .",
+        "build --label =x .",
+        "build --shm-size much .",
+        "build --ulimit nofile .",
+        "build --add-host here .",
+        "pull a..b",
+        "push a:b:c",
+    ]));
+}

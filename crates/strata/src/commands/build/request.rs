@@ -5,7 +5,7 @@ use super::credentials::{secret, surroundings};
 use super::entitlements::entitlements;
 use super::progress::Mode;
 use crate::cli::Global;
-use crate::commands::arguments::label;
+use crate::commands::arguments::{has_names, label, parsed};
 use crate::commands::run::{bytes, host, ulimit};
 use crate::failure::Failure;
 use std::collections::BTreeMap;
@@ -94,6 +94,10 @@ impl Build {
         cancel: &AtomicBool,
     ) -> Result<Request, Failure> {
         let context = &self.context[0];
+        self.refuse_wrong_values()?;
+        let add_hosts = parsed("add-host", &self.add_host, host)?;
+        let shm_size = parsed("shm-size", self.shm_size.as_slice(), bytes)?.first().copied();
+        let ulimits = parsed("ulimit", &self.ulimit, ulimit)?;
         let secrets: Vec<Secret> = self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
         let surroundings = surroundings(&self.ssh)?;
         let build_args = self.build_args();
@@ -161,22 +165,26 @@ impl Build {
             },
             secrets,
             surroundings,
-            add_hosts: self
-                .add_host
-                .iter()
-                .map(|text| host(text).map_err(Failure::flag))
-                .collect::<Result<_, _>>()?,
-            shm_size: self.shm_size.as_deref().map(|text| bytes(text).map_err(Failure::flag)).transpose()?,
-            ulimits: self
-                .ulimit
-                .iter()
-                .map(|text| ulimit(text).map_err(Failure::flag))
-                .collect::<Result<_, _>>()?,
+            add_hosts,
+            shm_size,
+            ulimits,
             device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
             shape: Default::default(),
         };
         Ok(Request { request, dockerfile })
+    }
+
+    /// What is wrong whatever the Dockerfile says.
+    fn refuse_wrong_values(&self) -> Result<(), Failure> {
+        has_names("build-arg", &self.build_arg)?;
+        has_names("label", &self.label)?;
+        for (flag, value) in [("provenance", &self.provenance), ("sbom", &self.sbom)] {
+            if !matches!(value.as_str(), "false" | "0" | "disabled=true") {
+                return Err(Failure::argument(flag, value, "attestations are not made yet: leave it out"));
+            }
+        }
+        Ok(())
     }
 
     /// Standard input is a tar with everything, or a Dockerfile alone.
