@@ -89,6 +89,9 @@ pub enum Forecast {
 pub enum Event<'a> {
     /// The stages are known, in the order in which they are solved. Sent once, first.
     Planned(&'a [StepInfo]),
+    /// Something besides the steps of the plan, that has the same events as they: its number is none of theirs, and its
+    /// failure is not the build's.
+    Aside(&'a StepInfo),
     /// A step begins.
     Started(StepId),
     /// A step's result was already there. Not preceded by `Started`.

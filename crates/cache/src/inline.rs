@@ -14,7 +14,7 @@ const STEPS: &str = "strata.cache.v1";
 ///
 /// # Errors
 /// Records that cannot be read, or that speak of other layers.
-pub(crate) fn read(image: &ImageConfig, blobs: &[Descriptor]) -> Result<Option<Found>, ConfigError> {
+pub fn read(image: &ImageConfig, blobs: &[Descriptor]) -> Result<Option<Found>, ConfigError> {
     let Some(Value::String(encoded)) = image.extra.get(RECORDS) else { return Ok(None) };
     let decoded = BASE64_STANDARD.decode(encoded).map_err(|error| ConfigError::Base64(error.to_string()))?;
     let records: Vec<Record> = serde_json::from_slice(&decoded)?;

@@ -17,6 +17,7 @@
 mod assemble;
 mod config;
 pub mod inline;
+mod local;
 mod place;
 mod registry;
 mod spec;
@@ -26,6 +27,7 @@ pub use assemble::{Assembly, Exported};
 pub use config::{
     Annotations, CONFIG_LIMIT, CONFIG_TYPE, Chain, Config, ConfigError, Layer, Link, Outcome, Record,
 };
+pub use local::LocalPlace;
 pub use place::{Content, Found, Place, PlaceError, Sent};
 pub use registry::{Form, RegistryPlace};
 pub use spec::{Destination, Directory, Location, Source, SpecError};

@@ -38,8 +38,10 @@ pub struct Destination {
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// `type=registry`, or a bare name.
+    /// `type=registry`.
     Registry(Reference),
+    /// A bare name, for reading: an image of the store, or else of its registry.
+    Image(Reference),
     /// `type=local`.
     Local(Directory),
     /// `type=s3`: its keys, for whoever knows them.
@@ -83,7 +85,7 @@ impl Source {
         if let Some(names) = bare(&fields) {
             return names
                 .map(|name| {
-                    let location = Location::Registry(reference(text, name)?);
+                    let location = Location::Image(reference(text, name)?);
                     Ok(Self { text: name.to_owned(), location })
                 })
                 .collect();
@@ -345,7 +347,7 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Registry(reference) => write!(f, "{reference}"),
+            Self::Registry(reference) | Self::Image(reference) => write!(f, "{reference}"),
             Self::Local(directory) => write!(f, "{}", directory.path.display()),
             Self::S3(_) => f.write_str("s3"),
         }

@@ -17,6 +17,7 @@ mod remote;
 mod reshape;
 mod run_inputs;
 mod secrets;
+mod shared;
 mod ssh;
 mod tar_context;
 mod worker;
@@ -32,6 +33,7 @@ pub use strata_build::{
     BuildError, BuildOptions, Cause, DeviceGrant, Entitlement, Event, EventSink, Forecast, NamedContext,
     Network, NoCache, Reason, StepId, StepInfo, Stream,
 };
+pub use strata_cache::{Destination as CacheDestination, Source as CacheSource};
 pub use strata_dockerfile::outline::{self, Outline, Target};
 pub use strata_dockerfile::{Dockerfile, Span, position};
 pub use strata_http::Proxies;
@@ -40,12 +42,14 @@ pub use tar_context::{TarContext, is_archive};
 use crate::cdi::Catalog;
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
+use shared::{Known, Shared};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use strata_build::Builder;
 use strata_dockerfile::Command;
-use strata_oci::{ImageConfig, ImageId, Raw, Reference};
+use strata_oci::{ImageConfig, ImageId, Platform, Raw, Reference};
 use strata_store::Lease;
 use worker::EngineWorker;
 
@@ -83,6 +87,12 @@ pub struct BuildRequest {
     pub device_directories: Vec<PathBuf>,
     /// What is done to the result.
     pub shape: Shape,
+    /// Whether the result's layers are wanted here, besides in an image of the store: for a directory, an archive.
+    pub needs_layers: bool,
+    /// `--cache-from`: caches of other machines.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: where this build's cache goes to, by [`Engine::export_cache`].
+    pub cache_to: Vec<CacheDestination>,
 }
 
 /// What is done to the layers of a finished build. The layers of the base image stay what they are.
@@ -109,6 +119,10 @@ pub struct BuildReport {
     pub epoch: Option<Timestamp>,
     /// The image with the times of its files as the steps made them.
     built: reshape::Image,
+    /// What it was built for.
+    platform: Platform,
+    /// What an export of its cache speaks of.
+    known: Arc<Known>,
     /// Keeps its layers while somebody looks at the report.
     lease: Lease,
 }
@@ -149,16 +163,26 @@ impl Engine {
         on_error: Option<&dyn Fn(&BuildError)>,
     ) -> Result<BuildReport, EngineError> {
         let lease = self.store().leases().acquire()?;
-        let worker = EngineWorker::new(self, request, contexts, lease.clone(), events, cancel);
+        let shared = Arc::new(Shared::import(self, request, events));
+        let watching = shared::Watching::new(events);
+        let events = &watching;
+        let cache = cache::StoreCache::new(self.store(), &shared);
+        let worker = EngineWorker::new(self, request, contexts, lease.clone(), &cache, events, cancel);
         let options = options(request, contexts, worker.devices());
         warn_of_faults(dockerfile, &worker);
-        let cache = cache::StoreCache::new(self.store());
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
         let outcome = builder.build(dockerfile, &options);
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();
         let outcome = outcome.map_err(|error| worker.explain_failure(error, on_error))?;
+        shared.tell_unused(&watching);
+        let known = Known::of(&worker, &outcome, &shared);
+        if request.keep_image || request.needs_layers {
+            worker.bring(&outcome.handles).map_err(|error| EngineError::Cache(error.into()))?;
+        }
+        let kept = cache.settle(&request.options.scope, &known.keys());
+        kept.map_err(|error| EngineError::Cache(error.into()))?;
         let epoch = outcome.epoch;
         let mut built = reshape::Image::from(outcome);
         if request.shape.squash {
@@ -166,7 +190,9 @@ impl Engine {
         }
         let config = built.config.clone();
         let id = ImageId::new(*config.digest());
-        let plain = BuildReport { id, tags: Vec::new(), kept: false, config, epoch, built, lease };
+        let (known, platform) = (Arc::new(known), request.options.platform.clone());
+        let plain =
+            BuildReport { id, tags: Vec::new(), kept: false, config, epoch, built, platform, known, lease };
         if !request.keep_image {
             return Ok(plain);
         }

@@ -65,6 +65,20 @@ pub enum EngineError {
     /// A build failed.
     #[error(transparent)]
     Build(Box<strata_build::BuildError>),
+    /// A layer of a shared cache did not come, or what came of it could not be recorded.
+    #[error("build cache: {0}")]
+    Cache(Box<strata_build::WorkerError>),
+    /// The place of a shared cache.
+    #[error(transparent)]
+    Shared(Box<strata_cache::PlaceError>),
+    /// A cache could not be exported.
+    #[error("failed to export the cache to {to}: {source}")]
+    CacheExport {
+        /// The place.
+        to: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A RUN of a build failed; `state` is the ID of the state before it.
     #[error("{source}")]
     Step {

@@ -8,7 +8,7 @@ fn refused(text: &str, parsed: Result<impl Sized, SpecError>) -> String {
 fn sources_are_read() {
     let location = |text: &str| Source::parse(text).expect(text).remove(0).location;
     let registry = |name: &str| Location::Registry(name.parse().expect(name));
-    assert_eq!(location("app:1"), registry("app:1"));
+    assert_eq!(location("app:1"), Location::Image("app:1".parse().expect("a name")));
     assert_eq!(location("type=registry,ref=localhost:5000/a:1"), registry("localhost:5000/a:1"));
     assert_eq!(location("ref=app"), registry("app"));
     assert_eq!(Source::parse("a:1,b:2").expect("two names").len(), 2);

@@ -1,6 +1,6 @@
 //! The images that a build stands on: those of the store, and those of registries, whose layers come when a step needs
 //! them.
-use super::cache::{StoreCache, failed};
+use super::cache::failed;
 use super::layer::LayerHandle;
 use super::worker::EngineWorker;
 use crate::EngineError;
@@ -73,7 +73,18 @@ impl EngineWorker<'_> {
             let fetched = image.fetch(&|_| {}, self.cancel());
             fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))?;
         }
-        Ok(())
+        self.bring_shared(handles)
+    }
+
+    /// Fetches what a shared cache has of these layers, bottom first, and the store has not.
+    fn bring_shared(&self, handles: &[LayerHandle]) -> Result<(), WorkerError> {
+        if handles.iter().all(|handle| handle.in_shared_cache().is_none()) {
+            return Ok(());
+        }
+        let names = super::worker::diff_ids(handles)?;
+        let offers: Vec<_> = handles.iter().map(LayerHandle::in_shared_cache).collect();
+        let fetched = self.engine().fetch_offered(self.lease(), &names, &offers, &|_| {}, self.cancel());
+        fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))
     }
 
     /// The key and, if it was recorded, the digest of what a selection finds in the layers of a registry's image: a build
@@ -84,7 +95,10 @@ impl EngineWorker<'_> {
         selection: &Selection,
     ) -> Option<(CacheKey, Option<Digest>)> {
         let Origin::Layers(handles) = origin else { return None };
-        handles.iter().find_map(LayerHandle::image)?;
+        // Who exports the cache spares others the fetching.
+        if self.request().cache_to.is_empty() {
+            handles.iter().find_map(LayerHandle::image)?;
+        }
         let names = handles.iter().map(LayerHandle::name).collect::<Option<Vec<_>>>()?;
         let mut hasher = blake3::Hasher::new_derive_key("strata 2026 selection of the files of given layers");
         for name in names {
@@ -92,7 +106,8 @@ impl EngineWorker<'_> {
         }
         hasher.update(format!("{selection:?}").as_bytes());
         let key = CacheKey::from_bytes(*hasher.finalize().as_bytes());
-        let record = StoreCache::new(self.engine().store()).lookup(&key).ok()?;
+        let record = self.cache().lookup(&key).ok()?;
+        self.selections().insert(key);
         let digest = record.and_then(|record| match record.result {
             CacheResult::Selection(digest) => Some(digest),
             CacheResult::Layers(_) => None,
@@ -103,6 +118,6 @@ impl EngineWorker<'_> {
     pub(super) fn remember(&self, key: &CacheKey, digest: Digest) -> Result<(), WorkerError> {
         let result = CacheResult::Selection(digest);
         let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
-        StoreCache::new(self.engine().store()).record(key, &record)
+        self.cache().record(key, &record)
     }
 }

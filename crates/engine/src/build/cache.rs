@@ -1,6 +1,7 @@
-//! The build cache on the store.
+//! The build cache on the store, and behind it what other machines share.
+use super::shared::Shared;
 use std::sync::{Mutex, PoisonError};
-use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, WorkerError};
+use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, Place, WorkerError};
 use strata_oci::DiffId;
 use strata_store::{Store, StoreError};
 
@@ -10,16 +11,78 @@ const LISTINGS: &str = "listings of files";
 /// So many listings are kept; a difference from older ones is explained without the names of the files.
 const MOST_LISTINGS: usize = 64;
 
-/// Keeps records in the store's database.
+/// Keeps records in the store's database. What is not there may be in a shared cache.
 pub(super) struct StoreCache<'a> {
     store: &'a Store,
+    shared: &'a Shared,
     /// What was a hit, to be noted in one transaction at the end.
     used: Mutex<Vec<[u8; 32]>>,
+    /// Records of which a layer is not here yet.
+    waiting: Mutex<Vec<(CacheKey, CacheRecord)>>,
 }
 
 impl<'a> StoreCache<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, used: Mutex::default() }
+    pub(super) fn new(store: &'a Store, shared: &'a Shared) -> Self {
+        Self { store, shared, used: Mutex::default(), waiting: Mutex::default() }
+    }
+
+    /// What the shared caches have.
+    pub(super) fn shared(&self) -> &'a Shared {
+        self.shared
+    }
+
+    /// The layers of the build are here now, or as many of them as will come: keeps what had to wait for them, and, of
+    /// these keys, what only a shared cache had, as if the steps had been run here.
+    pub(super) fn settle(&self, scope: &str, keys: &[CacheKey]) -> Result<(), WorkerError> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for (key, record) in waiting {
+            self.keep(&key, &record)?;
+        }
+        for key in keys {
+            let Some(record) = self.shared.lookup(key) else { continue };
+            if self.store.cache().get(key.as_bytes()).map_err(failed)?.is_some() {
+                continue;
+            }
+            let place = record.place.map(|place| Place { scope: scope.to_owned(), ..place });
+            self.keep(key, &CacheRecord { place, ..record })?;
+        }
+        Ok(())
+    }
+
+    /// False when a layer of the record is not here.
+    fn keep(&self, key: &CacheKey, record: &CacheRecord) -> Result<bool, WorkerError> {
+        let value = serde_json::to_string(record).map_err(failed)?;
+        let layers: Vec<DiffId> = match &record.result {
+            CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
+            CacheResult::Selection(_) => Vec::new(),
+        };
+        let is_listing = !record.files.is_empty();
+        let slot = match &record.place {
+            Some(place) => slot(&place.scope, &place.stage),
+            None if is_listing => LISTINGS.to_owned(),
+            None => String::new(),
+        };
+        match self.store.cache().put(key.as_bytes(), &slot, &value, &layers) {
+            Err(StoreError::MissingLayer(_)) => return Ok(false),
+            Err(error) => return Err(failed(error)),
+            Ok(()) if is_listing => {
+                self.store.cache().keep_newest(LISTINGS, MOST_LISTINGS).map_err(failed)?;
+            }
+            Ok(()) => {}
+        }
+        Ok(true)
+    }
+
+    /// The record of a key, wherever it is, without counting it as used.
+    pub(super) fn peek(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
+        Ok(self.here(key)?.or_else(|| self.shared.lookup(key)))
+    }
+
+    /// What the store remembers under a key.
+    fn here(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
+        let found = self.store.cache().get(key.as_bytes()).map_err(failed)?;
+        // A record that cannot be read was written by another version: as good as none.
+        Ok(found.and_then(|found| serde_json::from_str(&found.value).ok()))
     }
 }
 
@@ -37,40 +100,31 @@ pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> W
 
 impl CacheIndex for StoreCache<'_> {
     fn lookup(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
-        let found = self.store.cache().get(key.as_bytes()).map_err(failed)?;
-        // A record that cannot be read was written by another version: as good as none.
-        let record = found.and_then(|found| serde_json::from_str(&found.value).ok());
+        let record = self.here(key)?;
         if record.is_some() {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).push(*key.as_bytes());
+            return Ok(record);
         }
-        Ok(record)
+        Ok(self.shared.take(key))
     }
 
     fn record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), WorkerError> {
-        let value = serde_json::to_string(record).map_err(failed)?;
-        let layers: Vec<DiffId> = match &record.result {
-            CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
-            CacheResult::Selection(_) => Vec::new(),
-        };
-        let is_listing = !record.files.is_empty();
-        let slot = match &record.place {
-            Some(place) => slot(&place.scope, &place.stage),
-            None if is_listing => LISTINGS.to_owned(),
-            None => String::new(),
-        };
-        match self.store.cache().put(key.as_bytes(), &slot, &value, &layers) {
-            // A base layer that another process removed meanwhile: the build goes on, uncached.
-            Err(StoreError::MissingLayer(_)) => Ok(()),
-            Ok(()) if is_listing => self.store.cache().keep_newest(LISTINGS, MOST_LISTINGS).map_err(failed),
-            Ok(()) => Ok(()),
-            Err(error) => Err(failed(error)),
+        // A layer of a shared cache that has not come yet, or one that another process removed meanwhile.
+        if !self.keep(key, record)? {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.push((*key, record.clone()));
         }
+        Ok(())
     }
 
     fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError> {
         const ENOUGH: usize = 512;
         let mut found = self.store.cache().nearest(&slot(scope, stage), ENOUGH).map_err(failed)?;
         if found.is_empty() {
+            let shared = self.shared.earlier(scope, stage);
+            if !shared.is_empty() {
+                return Ok(shared);
+            }
             // This Dockerfile is new; perhaps it is the copy of another one. Whether it is related, `build` decides.
             found = self.store.cache().nearest_elsewhere(stage, ENOUGH).map_err(failed)?;
             return Ok(found.iter().filter_map(|found| serde_json::from_str(&found.value).ok()).collect());

@@ -1,5 +1,6 @@
 //! `--dry-run`: what a build would do, and why.
 use super::context::Contexts;
+use super::shared::Shared;
 use super::worker::EngineWorker;
 use super::{BuildRequest, Dockerfile, EventSink, StepId, cache};
 use crate::{Engine, EngineError};
@@ -18,8 +19,9 @@ impl Engine {
     ) -> Result<BTreeMap<StepId, Forecast>, EngineError> {
         let lease = self.store().leases().acquire()?;
         let contexts = Contexts::open(self, request)?;
-        let worker = EngineWorker::new(self, request, &contexts, lease.clone(), events, cancel);
-        let cache = cache::StoreCache::new(self.store());
+        let shared = Shared::import(self, request, events);
+        let cache = cache::StoreCache::new(self.store(), &shared);
+        let worker = EngineWorker::new(self, request, &contexts, lease.clone(), &cache, events, cancel);
         let builder = Builder { worker: &worker, cache: &cache, events, clock: &|| super::now(), cancel };
         let forecasts = builder.dry_run(dockerfile, &super::options(request, &contexts, worker.devices()));
         contexts.save();

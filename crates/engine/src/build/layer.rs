@@ -2,7 +2,7 @@
 //! that nobody has needed yet.
 use super::cache::failed;
 use crate::EngineError;
-use crate::transfer::LazyImage;
+use crate::transfer::{LazyImage, Offered};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -18,6 +18,7 @@ enum State {
     Committed(CommittedLayer),
     Packing(Packing),
     Remote(DiffId, Arc<LazyImage>),
+    Shared(CommittedLayer, Offered),
 }
 
 /// A RUN's writable directory: the next step's lower one while a thread packs it.
@@ -75,6 +76,28 @@ impl LayerHandle {
         Self(Arc::new(State::Remote(layer, image)))
     }
 
+    /// A layer of a shared cache that is fetched when somebody needs it.
+    pub(super) fn shared(layer: CommittedLayer, offered: Offered) -> Self {
+        Self(Arc::new(State::Shared(layer, offered)))
+    }
+
+    /// From where the layer can be had, if it need not be here.
+    pub(super) fn offered(&self) -> Option<Offered> {
+        match &*self.0 {
+            State::Shared(_, offered) => Some(offered.clone()),
+            State::Remote(layer, image) => image.offered(layer),
+            _ => None,
+        }
+    }
+
+    /// From where it has to be fetched before it can be used, if a shared cache has it.
+    pub(super) fn in_shared_cache(&self) -> Option<&Offered> {
+        match &*self.0 {
+            State::Shared(_, offered) => Some(offered),
+            _ => None,
+        }
+    }
+
     /// The image that has to be fetched before the layer can be used.
     pub(super) fn image(&self) -> Option<&Arc<LazyImage>> {
         match &*self.0 {
@@ -86,7 +109,7 @@ impl LayerHandle {
     /// Its name, if that is known without waiting or fetching.
     pub(super) fn name(&self) -> Option<DiffId> {
         match &*self.0 {
-            State::Committed(layer) => Some(layer.diff_id),
+            State::Committed(layer) | State::Shared(layer, _) => Some(layer.diff_id),
             State::Remote(layer, _) => Some(*layer),
             State::Packing(_) => None,
         }
@@ -95,7 +118,7 @@ impl LayerHandle {
     /// Without waiting.
     pub(super) fn place(&self) -> Place<'_> {
         match &*self.0 {
-            State::Committed(_) | State::Remote(..) => Place::Store,
+            State::Committed(_) | State::Remote(..) | State::Shared(..) => Place::Store,
             State::Packing(packing) => Place::Directory(&packing.upper),
         }
     }
@@ -104,7 +127,7 @@ impl LayerHandle {
 impl Layer for LayerHandle {
     fn committed(&self) -> Result<CommittedLayer, WorkerError> {
         match &*self.0 {
-            State::Committed(layer) => Ok(*layer),
+            State::Committed(layer) | State::Shared(layer, _) => Ok(*layer),
             State::Packing(packing) => packing.outcome.wait(),
             State::Remote(layer, image) => {
                 image.fetch(&|_| {}, &AtomicBool::new(false)).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! The worker: what the solver asks for, done on the store and the runtime.
 use super::BuildRequest;
-use super::cache::failed;
+use super::cache::{StoreCache, failed};
 use super::context::Contexts;
 use super::failed::Broken;
 use super::files::select_options;
@@ -9,13 +9,13 @@ use super::remote::Fetcher;
 use crate::cdi::Catalog;
 use crate::network::NameFiles;
 use crate::{Engine, EngineError};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use strata_build::{
-    Base, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry, FileKind,
-    FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,
+    Base, CacheKey, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry,
+    FileKind, FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,
 };
 use strata_layer::FileType;
 use strata_layer::copy::{self, CopyError, SelectedFile};
@@ -32,9 +32,12 @@ pub(super) struct EngineWorker<'a> {
     contexts: &'a Contexts,
     devices: Catalog,
     lease: Lease,
+    cache: &'a StoreCache<'a>,
     events: &'a dyn EventSink,
     cancel: &'a AtomicBool,
     remote: Fetcher<'a>,
+    /// Under which keys the digests of images' files are remembered.
+    selections: Mutex<BTreeSet<CacheKey>>,
     seen: Seen,
     name_files: NameFileSets,
     /// Threads that pack what RUNs wrote.
@@ -62,11 +65,12 @@ impl<'a> EngineWorker<'a> {
         request: &'a BuildRequest,
         contexts: &'a Contexts,
         lease: Lease,
+        cache: &'a StoreCache<'a>,
         events: &'a dyn EventSink,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let (seen, name_files) = (Seen::default(), NameFileSets::default());
         let devices = Catalog::read(&request.device_directories);
+        let (seen, name_files, selections) = (Seen::default(), NameFileSets::default(), Mutex::default());
         let (packing, broken) = (Mutex::default(), Mutex::default());
         let remote = Fetcher::of(engine, request, lease.clone(), cancel);
         Self {
@@ -75,14 +79,24 @@ impl<'a> EngineWorker<'a> {
             contexts,
             devices,
             lease,
+            cache,
             events,
             cancel,
             remote,
+            selections,
             seen,
             name_files,
             packing,
             broken,
         }
+    }
+
+    pub(super) fn cache(&self) -> &'a StoreCache<'a> {
+        self.cache
+    }
+
+    pub(super) fn selections(&self) -> MutexGuard<'_, BTreeSet<CacheKey>> {
+        self.selections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn engine(&self) -> &'a Engine {
@@ -213,10 +227,16 @@ impl Worker for EngineWorker<'_> {
     fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<LayerHandle>>, WorkerError> {
         let ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let missing = self.lease.hold(&ids).map_err(|error| failed(EngineError::from(error)))?;
+        let offered = self.cache.shared().offered(&missing);
         let handle = |layer: &CachedLayer| {
-            LayerHandle::committed_as(CommittedLayer { diff_id: layer.diff_id, size: layer.size })
+            let committed = CommittedLayer { diff_id: layer.diff_id, size: layer.size };
+            match offered.get(&layer.diff_id) {
+                Some(offered) => LayerHandle::shared(committed, offered.clone()),
+                None => LayerHandle::committed_as(committed),
+            }
         };
-        Ok(missing.is_empty().then(|| layers.iter().map(handle).collect()))
+        let all = missing.iter().all(|layer| offered.contains_key(layer));
+        Ok(all.then(|| layers.iter().map(handle).collect()))
     }
 
     fn select(

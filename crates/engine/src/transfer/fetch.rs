@@ -35,7 +35,7 @@ impl Fetcher<'_> {
 }
 
 /// Does something to all of them, a few at a time. The first failure stops the rest, and is the one that is told.
-pub(super) fn side_by_side<T: Sync>(
+pub(crate) fn side_by_side<T: Sync>(
     all: &[T],
     cancel: &AtomicBool,
     work: impl Fn(&T, &AtomicBool) -> Result<(), EngineError> + Sync,

@@ -322,7 +322,7 @@ fn content(error: TransferError) -> Fault {
     Fault::Content(Box::new(error.into()))
 }
 
-pub(super) fn check(cancel: &AtomicBool) -> Result<(), EngineError> {
+pub(crate) fn check(cancel: &AtomicBool) -> Result<(), EngineError> {
     if cancel.load(Ordering::Relaxed) { Err(TransferError::Cancelled.into()) } else { Ok(()) }
 }
 

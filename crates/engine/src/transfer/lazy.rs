@@ -3,11 +3,12 @@ use super::documents::{FoundImage, find};
 use super::layer::Fetcher;
 use super::pull::materialise;
 use super::source::Registered;
-use super::{PullRequest, TransferEvents};
+use super::{Offered, PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_build::CommittedLayer;
+use strata_cache::{Form, Place, RegistryPlace};
 use strata_oci::{DiffId, ImageConfig, ImageId, Platform, Raw, Reference};
 use strata_registry::{Repository, Target};
 use strata_store::{Lease, Resolved};
@@ -16,6 +17,8 @@ use strata_store::{Lease, Resolved};
 pub(crate) struct LazyImage {
     image: FoundImage,
     fetcher: Fetcher<'static>,
+    /// Where its blobs are.
+    place: Arc<dyn Place>,
     /// What became of fetching it. Held while it is being fetched, so that everybody else waits.
     fetched: Mutex<Option<Result<(), Arc<EngineError>>>>,
 }
@@ -51,9 +54,15 @@ impl Engine {
                 image
             }
         };
+        let place = RegistryPlace::new(
+            self.registries().clone(),
+            reference.clone(),
+            platform.clone(),
+            Form::default(),
+        );
         let source = Registered::new(self.registries().clone(), repository);
         let fetcher = Fetcher::new(store, lease.clone(), source, PullRequest::MAX_INFLATION);
-        Ok(LazyImage { image, fetcher, fetched: Mutex::new(None) })
+        Ok(LazyImage { image, fetcher, place: Arc::new(place), fetched: Mutex::new(None) })
     }
 }
 
@@ -71,6 +80,14 @@ impl LazyImage {
     /// Its layers, bottom first.
     pub(crate) fn diff_ids(&self) -> &[DiffId] {
         &self.image.config.value().rootfs.diff_ids
+    }
+
+    /// From where a layer of it can be had.
+    pub(crate) fn offered(&self, layer: &DiffId) -> Option<Offered> {
+        let position = self.diff_ids().iter().position(|name| name == layer)?;
+        let blob = self.image.layers().get(position)?.clone();
+        // What is for its own registry alone does not go into a cache as it is; it has no bytes to pass on here.
+        blob.urls.is_empty().then(|| Offered::new(Arc::clone(&self.place), blob))
     }
 
     /// A layer of it that has been fetched, as a build sees layers.

@@ -3,6 +3,9 @@ mod forms;
 mod sender;
 mod upload;
 
+pub(crate) use forms::{media_type_of, oci_type};
+pub(crate) use sender::CREW;
+
 use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
 use crate::{Engine, EngineError};

@@ -140,6 +140,9 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         shm_size: None,
         ulimits: Vec::new(),
         keep_image: true,
+        needs_layers: false,
+        cache_from: Vec::new(),
+        cache_to: Vec::new(),
         shape: Default::default(),
     }
 }

@@ -1,6 +1,5 @@
 //! `build`.
 
-mod cache_from;
 mod call;
 mod check;
 mod classic;
@@ -15,12 +14,13 @@ mod plain;
 mod progress;
 mod raw_json;
 mod request;
+mod shared_cache;
 mod terminal;
 
 use super::arguments::exactly;
 use super::transfer::Display;
 use crate::cli::{Global, emit};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, with_causes};
 use clap::Args;
 use explain::{Account, Accountant, Format};
 use on_error::{OnError, announce_shell, failure};
@@ -123,7 +123,7 @@ pub(crate) struct Build {
     #[command(flatten)]
     on_error: on_error::OnErrorFlags,
     #[command(flatten)]
-    cache: cache_from::CacheFlags,
+    cache: shared_cache::CacheFlags,
     /// PATH | URL | -
     #[arg(value_name = "PATH | URL | -")]
     context: Vec<String>,
@@ -136,7 +136,6 @@ impl Build {
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
         let (outputs, on_error) = (self.outputs.parse(self.push)?, self.on_error.parse()?);
-        let cache_sources = self.cache.sources()?;
         let (cancel, interrupted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         // A signal that comes while something is fetched ends that tidily; one that comes while standard input is
         // waited for ends the program.
@@ -165,11 +164,6 @@ impl Build {
         if self.explain.dry_run {
             return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format, global);
         }
-        if mode != Mode::Quiet {
-            for warning in cache_sources.iter().filter_map(|image| cache_from::unusable(&engine, image)) {
-                writeln!(std::io::stderr(), "{warning}")?;
-            }
-        }
         let progress = Progress::start(mode, &dockerfile);
         let accountant = Accountant::new(&progress);
         let shell = |error: &BuildError| announce_shell(error, &dockerfile, progress.close());
@@ -195,6 +189,8 @@ impl Build {
                 };
                 let display = if mode == Mode::Quiet { Display::silent() } else { Display::stderr() };
                 outputs.write(&engine, &request, &report, &tell, &display, &cancel)?;
+                let exported = engine.export_cache(&report, &request.cache_to, &progress, &cancel);
+                exported.map_err(|error| signalled(request::bad(with_causes(&error))))?;
                 if let Some(path) = &self.iidfile {
                     fs_err::write(path, report.id.to_string())?;
                 }

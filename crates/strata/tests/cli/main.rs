@@ -30,6 +30,7 @@ mod reproducible;
 )]
 #[path = "../../../http/tests/it/server.rs"]
 mod server;
+mod shared_cache;
 mod signals;
 mod syntax;
 mod terminal;

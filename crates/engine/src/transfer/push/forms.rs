@@ -23,7 +23,7 @@ impl Form {
 }
 
 /// OCI's name of what a recipe makes.
-pub(super) fn media_type_of(recipe: Recipe) -> &'static str {
+pub(crate) fn media_type_of(recipe: Recipe) -> &'static str {
     match recipe.compression() {
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => media_type::OCI_LAYER_ZSTD,
@@ -32,7 +32,7 @@ pub(super) fn media_type_of(recipe: Recipe) -> &'static str {
 }
 
 /// OCI's name of a layer's type, whoever named it; `None` for layers that are not for distribution.
-fn oci_type(name: &str) -> Option<&'static str> {
+pub(crate) fn oci_type(name: &str) -> Option<&'static str> {
     match name {
         media_type::OCI_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => Some(media_type::OCI_LAYER),
         media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Some(media_type::OCI_LAYER_GZIP),

@@ -13,7 +13,7 @@ use strata_registry::{Registries, Repository};
 use strata_store::{RemoteBlob, Store, StoredManifest};
 
 /// Blocks that are compressed at once, of all layers together: more take more memory than a push is worth.
-const CREW: usize = 8;
+pub(crate) const CREW: usize = 8;
 
 /// A manifest as it is sent.
 pub(super) struct Document {

@@ -84,7 +84,9 @@ impl Outputs {
     pub(super) fn prepare(&self, request: &mut BuildRequest) -> Result<(), Failure> {
         request.keep_image = self.list.is_empty();
         request.shape.squash = self.squash;
+        request.needs_layers = self.squash;
         for output in &self.list {
+            request.needs_layers |= !matches!(output, Output::Nothing);
             if let Output::Image(image) | Output::Registry { image, kept: true } = output {
                 request.keep_image = true;
                 request.shape.clamp_times |= image.clamp_times;

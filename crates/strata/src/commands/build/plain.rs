@@ -107,6 +107,7 @@ impl Style for Plain {
 
     fn finished(&mut self, report: &BuildReport) {
         let number = self.next;
+        self.next += 1;
         line(&format!("\n#{number} exporting to image"));
         line(&format!("#{number} writing image {} done", report.id));
         for tag in &report.tags {

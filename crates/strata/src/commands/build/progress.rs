@@ -7,7 +7,7 @@ use super::raw_json::RawJson;
 use super::request::Dockerfile;
 use super::terminal::Terminal;
 use crate::failure::Failure;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -88,6 +88,8 @@ pub(super) struct Progress {
 struct State {
     style: Box<dyn Style>,
     steps: HashMap<StepId, StepInfo>,
+    /// Those of them that are no steps of the plan.
+    asides: HashSet<StepId>,
     /// Output of every step that has not ended well, for the report of a failure. Never clipped.
     outputs: HashMap<StepId, Vec<u8>>,
     failed: Option<StepId>,
@@ -103,7 +105,13 @@ impl Progress {
             Mode::RawJson => Box::new(RawJson::default()),
             Mode::Quiet => Box::new(Quiet),
         };
-        let state = State { style, steps: HashMap::new(), outputs: HashMap::new(), failed: None };
+        let state = State {
+            style,
+            steps: HashMap::new(),
+            asides: HashSet::new(),
+            outputs: HashMap::new(),
+            failed: None,
+        };
         let state = Arc::new(Mutex::new(state));
         if mode == Mode::Terminal {
             let state = Arc::downgrade(&state);
@@ -165,11 +173,15 @@ fn tick(state: &Weak<Mutex<State>>) {
 impl EventSink for Progress {
     fn event(&self, event: Event<'_>) {
         let mut state = self.lock();
-        let State { style, steps, outputs, failed } = &mut *state;
+        let State { style, steps, asides, outputs, failed } = &mut *state;
         match event {
             Event::Planned(plan) => {
                 steps.extend(plan.iter().map(|step| (step.id, step.clone())));
                 style.planned(plan);
+            }
+            Event::Aside(aside) => {
+                steps.insert(aside.id, aside.clone());
+                asides.insert(aside.id);
             }
             Event::Started(id) => with(steps, id, |step| style.started(step)),
             Event::Cached(id) => with(steps, id, |step| style.cached(step)),
@@ -183,7 +195,9 @@ impl EventSink for Progress {
                 with(steps, id, |step| style.done(step, time));
             }
             Event::Failed(id, time) => {
-                failed.get_or_insert(id);
+                if !asides.contains(&id) {
+                    failed.get_or_insert(id);
+                }
                 with(steps, id, |step| style.failed(step, time));
             }
             Event::Stopped(id, time) => with(steps, id, |step| style.stopped(step, time)),

@@ -171,6 +171,9 @@ impl Build {
             device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
             shape: Default::default(),
+            needs_layers: false,
+            cache_from: self.cache.sources()?,
+            cache_to: self.cache.destinations()?,
         };
         Ok(Request { request, dockerfile })
     }

@@ -72,7 +72,7 @@ impl Terminal {
     }
 
     fn draw(&mut self, last: bool) {
-        if !last && self.height > 0 && self.drawn.elapsed() < FRAME {
+        if !last && (self.closed || self.height > 0 && self.drawn.elapsed() < FRAME) {
             return;
         }
         self.drawn = Instant::now();
@@ -129,6 +129,18 @@ impl Line {
 }
 
 impl Row {
+    fn of(step: &StepInfo) -> Self {
+        Self {
+            id: step.id,
+            name: one_line(&step.name),
+            state: State::Waiting,
+            reason: None,
+            tail: VecDeque::new(),
+            overwritten: false,
+            partial: Vec::new(),
+        }
+    }
+
     fn has_ended(&self) -> bool {
         !matches!(self.state, State::Waiting | State::Running(_))
     }
@@ -207,22 +219,17 @@ fn printable(line: &[u8]) -> String {
 
 impl Style for Terminal {
     fn planned(&mut self, steps: &[StepInfo]) {
-        let layered = steps.iter().filter(|step| step.layered);
-        self.rows = layered
-            .map(|step| Row {
-                id: step.id,
-                name: one_line(&step.name),
-                state: State::Waiting,
-                reason: None,
-                tail: VecDeque::new(),
-                overwritten: false,
-                partial: Vec::new(),
-            })
-            .collect();
+        self.rows.extend(steps.iter().filter(|step| step.layered).map(Row::of));
         self.draw(false);
     }
 
     fn started(&mut self, step: &StepInfo) {
+        if self.closed {
+            // What comes after the image has a line of its own.
+            let _ = writeln!(std::io::stderr().lock(), " => {}", one_line(&step.name));
+        } else if self.row(step).is_none() {
+            self.rows.push(Row::of(step));
+        }
         self.set(step, State::Running(Instant::now()));
     }
 

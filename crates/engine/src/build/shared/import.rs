@@ -1,0 +1,233 @@
+//! `--cache-from`: what other machines built.
+use super::super::{BuildRequest, CacheSource, Event, EventSink, NoCache};
+use super::{Aside, Watching};
+use crate::Engine;
+use crate::transfer::Offered;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
+use strata_cache::{ConfigError, Form, Found, Location, Place, PlaceError, Step, Steps, inline};
+use strata_oci::{Descriptor, DiffId, ImageConfig, Platform, media_type};
+
+/// What the sources brought. Of several that have a record of a step, the one given first counts.
+#[derive(Default)]
+pub(in super::super) struct Shared {
+    sources: Vec<Imported>,
+    /// By step: which source, and which of its steps.
+    steps: HashMap<CacheKey, (usize, usize)>,
+    /// By selection: which source, and which of its selections.
+    selections: HashMap<CacheKey, (usize, usize)>,
+    /// Layers of records that were asked for.
+    offers: Mutex<HashMap<DiffId, Offered>>,
+}
+
+/// A source that could be read.
+struct Imported {
+    name: String,
+    place: Arc<dyn Place>,
+    found: Found,
+    /// A record of it was taken.
+    used: AtomicBool,
+}
+
+impl Shared {
+    /// Reads all sources, side by side. One that cannot be used is a warning with the reason.
+    pub(in super::super) fn import(engine: &Engine, request: &BuildRequest, events: &dyn EventSink) -> Self {
+        if request.cache_from.is_empty() || matches!(request.options.no_cache, NoCache::All) {
+            return Self::default();
+        }
+        let platform = &request.options.platform;
+        let read: Vec<_> = std::thread::scope(|scope| {
+            let read = |(number, source)| scope.spawn(move || read(engine, number, source, platform, events));
+            let threads: Vec<_> = request.cache_from.iter().enumerate().map(read).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        let mut shared = Self::default();
+        for (source, read) in request.cache_from.iter().zip(read) {
+            let usable = |imported: Imported| imported.usable(platform).map(|()| Some(imported));
+            match read.and_then(|imported| imported.map_or(Ok(None), usable)) {
+                Ok(imported) => imported.into_iter().for_each(|imported| shared.add(imported)),
+                Err(why) => {
+                    let message = format!("--cache-from {}: not used: {why}", source.text);
+                    events.event(Event::Warning { message: &message, span: None });
+                }
+            }
+        }
+        shared
+    }
+
+    fn add(&mut self, imported: Imported) {
+        let at = self.sources.len();
+        if let Some(steps) = imported.steps() {
+            for (index, step) in steps.steps.iter().enumerate() {
+                let digest = imported.found.config.records[step.record].digest;
+                self.steps.entry(CacheKey::from_bytes(*digest.as_bytes())).or_insert((at, index));
+            }
+            for (index, selected) in steps.selections.iter().enumerate() {
+                let key = CacheKey::from_bytes(*selected.key.as_bytes());
+                self.selections.entry(key).or_insert((at, index));
+            }
+        }
+        self.sources.push(imported);
+    }
+
+    /// The record of a key, if a source has it with all its layers.
+    pub(in super::super) fn lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
+        self.find(key).map(|(_, record)| record)
+    }
+
+    /// Like [`Self::lookup`], for a step that will take it.
+    pub(in super::super) fn take(&self, key: &CacheKey) -> Option<CacheRecord> {
+        let (source, record) = self.find(key)?;
+        source.used.store(true, Ordering::Relaxed);
+        Some(record)
+    }
+
+    fn find(&self, key: &CacheKey) -> Option<(&Imported, CacheRecord)> {
+        if let Some((source, index)) = self.selections.get(key) {
+            let source = &self.sources[*source];
+            let result = CacheResult::Selection(source.steps()?.selections[*index].files);
+            return Some((
+                source,
+                CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result },
+            ));
+        }
+        let (source, index) = self.steps.get(key)?;
+        let source = &self.sources[*source];
+        let steps = source.steps()?;
+        let step = &steps.steps[*index];
+        let layers: Option<Vec<(CachedLayer, Offered)>> =
+            steps.stack(step.made).into_iter().map(|made| source.layer(made)).collect();
+        let layers = layers?;
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (layer, offered) in &layers {
+            offers.entry(layer.diff_id).or_insert_with(|| offered.clone());
+        }
+        let result = CacheResult::Layers(layers.into_iter().map(|(layer, _)| layer).collect());
+        Some((source, record(step, "", result)))
+    }
+
+    /// Where these layers can be had, those of them that a source has.
+    pub(in super::super) fn offered(&self, layers: &[DiffId]) -> HashMap<DiffId, Offered> {
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.iter().filter_map(|layer| Some((*layer, offers.get(layer)?.clone()))).collect()
+    }
+
+    /// The steps of a stage as a source has them, for explaining a miss.
+    pub(in super::super) fn earlier(&self, scope: &str, stage: &str) -> Vec<CacheRecord> {
+        let of_stage = |source: &Imported| -> Vec<CacheRecord> {
+            let steps = source.steps().map_or(&[][..], |steps| &steps.steps);
+            let nothing = || CacheResult::Layers(Vec::new());
+            let found = steps.iter().filter(|step| step.stage == stage);
+            found.map(|step| record(step, scope, nothing())).collect()
+        };
+        self.sources.iter().map(of_stage).find(|found| !found.is_empty()).unwrap_or_default()
+    }
+
+    /// Warns of every source of whose records none suited, if a step had to run for want of one.
+    pub(in super::super) fn tell_unused(&self, watching: &Watching<'_>) {
+        let Some(missed) = watching.first_run() else { return };
+        for source in self.sources.iter().filter(|source| !source.used.load(Ordering::Relaxed)) {
+            let records = source.steps().map_or(0, |steps| steps.steps.len());
+            let message = format!(
+                "--cache-from {}: none of its {records} records suited this build: {missed}",
+                source.name
+            );
+            watching.event(Event::Warning { message: &message, span: None });
+        }
+    }
+}
+
+impl Imported {
+    fn new(source: &CacheSource, place: Arc<dyn Place>, found: Found) -> Self {
+        Self { name: source.text.clone(), place, found, used: AtomicBool::new(false) }
+    }
+
+    fn steps(&self) -> Option<&Steps> {
+        self.found.config.steps.as_ref()
+    }
+
+    /// Why none of its records can suit, whatever is built.
+    fn usable(&self, platform: &Platform) -> Result<(), String> {
+        let Some(steps) = self.steps() else {
+            return Err("it holds records of BuildKit's own only".to_owned());
+        };
+        if steps.platform != platform.to_string() {
+            return Err(format!("it was built for {}, not for {platform}", steps.platform));
+        }
+        Ok(())
+    }
+
+    /// A layer with where it is; `None` for one that the place does not have, or does not know by name.
+    fn layer(&self, made: strata_cache::Made) -> Option<(CachedLayer, Offered)> {
+        let layer = &self.found.config.layers[made.layer];
+        let diff_id = layer.annotations.as_ref()?.diff_id?;
+        let blob = self.found.blobs.get(&layer.blob)?.clone();
+        let cached = CachedLayer { diff_id, size: made.size, created: made.created };
+        Some((cached, Offered::new(Arc::clone(&self.place), blob)))
+    }
+}
+
+fn record(step: &Step, scope: &str, result: CacheResult) -> CacheRecord {
+    let place = StepPlace {
+        scope: scope.to_owned(),
+        stage: step.stage.clone(),
+        position: step.position,
+        instruction: step.instruction.clone(),
+    };
+    CacheRecord { place: Some(place), inputs: step.inputs.clone(), files: Vec::new(), result }
+}
+
+/// The cache inside an image of the store. Its layers are here: nobody will ask for their blobs.
+fn inside(image: &ImageConfig) -> Result<Option<Found>, ConfigError> {
+    let layers = image.rootfs.diff_ids.iter();
+    let blobs: Vec<_> =
+        layers.map(|layer| Descriptor::new(media_type::OCI_LAYER, *layer.digest(), 0)).collect();
+    inline::read(image, &blobs)
+}
+
+fn read(
+    engine: &Engine,
+    number: usize,
+    source: &CacheSource,
+    platform: &Platform,
+    events: &dyn EventSink,
+) -> Result<Option<Imported>, String> {
+    let place = engine.cache_place(&source.location, platform, Form::default());
+    let place = place.map_err(|error| error.to_string())?;
+    if let Location::Image(reference) = &source.location
+        && let Some(id) = engine.store().images().lookup(reference).map_err(|error| error.to_string())?
+    {
+        let config = engine.store().images().config(&id).map_err(|error| error.to_string())?;
+        let found = inside(config.value()).map_err(|error| error.to_string())?;
+        // What this store built itself, it remembers anyway.
+        return Ok(found.map(|found| Imported::new(source, place, found)));
+    }
+    let aside = Aside::begin(events, number, format!("importing cache manifest from {place}"));
+    let found = place.config();
+    aside.end(matches!(found, Ok(Some(_))));
+    match found {
+        Ok(Some(found)) => Ok(Some(Imported::new(source, place, found))),
+        Ok(None) => Err("nothing of that name is there yet".to_owned()),
+        Err(error) => Err(with_causes(&error)),
+    }
+}
+
+/// An error with what is behind it, as far as that says more.
+fn with_causes(error: &PlaceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

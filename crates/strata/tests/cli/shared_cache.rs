@@ -1,0 +1,161 @@
+//! `--cache-to` and `--cache-from`: two stores as two machines, with Debian's registry between them.
+
+use crate::world::World;
+use strata_testbed::Registry;
+
+/// A stage that is copied from, a RUN, a COPY and a `--link`. What the RUNs print is different each time.
+const DOCKERFILE: &str = "FROM HOST/box:1 AS build
+WORKDIR /src
+COPY f .
+RUN cat f /proc/uptime > out
+FROM HOST/box:1
+RUN cat /proc/uptime > /when
+COPY --from=build /src/out /out
+COPY --link f /linked
+CMD [\"cat\", \"/out\"]
+";
+
+/// Two machines and a registry that has `box:1`; the project lies on both.
+struct Machines {
+    first: World,
+    second: World,
+    registry: Registry,
+}
+
+impl Machines {
+    fn new(test: &str) -> Option<Self> {
+        let registry = Registry::start()?;
+        let first = World::with_shell(test)?;
+        let name = format!("{}/box:1", registry.host());
+        first.ok(&["tag", "box:1", &name]);
+        first.ok(&["push", "-q", &name]);
+        let machines = Self { first, second: World::new(), registry };
+        machines.project(DOCKERFILE, "content");
+        Some(machines)
+    }
+
+    /// Writes the project on both machines.
+    fn project(&self, dockerfile: &str, content: &str) {
+        for world in [&self.first, &self.second] {
+            world.file("ctx/Dockerfile", dockerfile.replace("HOST", &self.registry.host()).as_bytes());
+            world.file("ctx/f", content.as_bytes());
+        }
+    }
+
+    /// Builds `app:1`, and gives what the build told.
+    fn build(&self, world: &World, flags: &[&str]) -> String {
+        let flags: Vec<String> = flags.iter().map(|f| f.replace("HOST", &self.registry.host())).collect();
+        let flags = flags.iter().map(String::as_str);
+        let line: Vec<&str> =
+            ["build", "--progress", "plain", "-t", "app:1"].into_iter().chain(flags).chain(["ctx"]).collect();
+        let output = world.output(&line);
+        let told = String::from_utf8_lossy(&output.stderr).replace(&self.registry.host(), "HOST");
+        assert!(output.status.success(), "{told}");
+        told
+    }
+
+    /// The manifest of a name of the registry, as text.
+    fn manifest(&self, name: &str) -> serde_json::Value {
+        let name = format!("{}/{name}", self.registry.host());
+        let text = self.first.ok(&["manifest", "inspect", &name]);
+        serde_json::from_str(&text).expect("a manifest is JSON")
+    }
+}
+
+fn id(world: &World) -> String {
+    world.ok(&["inspect", "-f", "{{.Id}} {{.RootFS.Layers}}", "app:1"])
+}
+
+/// How many steps ended well, and how many were cached.
+fn counts(told: &str) -> (usize, usize) {
+    let build = told.split("exporting to image").next().unwrap_or_default();
+    let asides = build.matches("importing cache").count() + 1;
+    (build.matches(" DONE ").count() - asides, build.matches(" CACHED").count())
+}
+
+const SOURCE: [&str; 2] = ["--cache-from", "type=registry,ref=HOST/app:cache"];
+
+#[test]
+fn the_second_machine_runs_nothing() {
+    let Some(machines) = Machines::new("the_second_machine_runs_nothing") else { return };
+    let Machines { first, second, .. } = &machines;
+    let to = ["--cache-to", "type=registry,ref=HOST/app:cache,mode=max"];
+    let told = machines.build(first, &to);
+    assert_eq!(counts(&told), (6, 2), "{told}");
+    assert!(told.contains("exporting cache to registry"), "{told}");
+    let manifest = machines.manifest("app:cache");
+    assert_eq!(manifest["config"]["mediaType"], "application/vnd.buildkit.cacheconfig.v0");
+    // The base's layer and six of the steps.
+    assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(7), "{manifest}");
+
+    let told = machines.build(second, &SOURCE);
+    assert_eq!(counts(&told), (0, 8), "{told}");
+    assert!(told.contains("importing cache manifest from HOST/app:cache"), "{told}");
+    assert_eq!(id(first), id(second));
+    assert!(!told.contains("WARNING"), "{told}");
+    // What was taken is remembered like what was run: the source is not needed any more, for any of the image's steps.
+    assert_eq!(counts(&machines.build(second, &[])), (0, 4));
+    machines.project(&DOCKERFILE.replace("COPY --link", "RUN true\nCOPY --link"), "content");
+    assert_eq!(counts(&machines.build(second, &[])), (1, 4));
+
+    // A cache says the same whoever writes it, and no layer is sent twice.
+    machines.project(DOCKERFILE, "content");
+    let before = machines.registry.log().matches("POST /v2/app/blobs/uploads").count();
+    machines.build(second, &[SOURCE[0], SOURCE[1], to[0], to[1]]);
+    assert_eq!(machines.manifest("app:cache"), manifest);
+    assert_eq!(machines.registry.log().matches("POST /v2/app/blobs/uploads").count(), before);
+    machines.build(first, &["--no-cache", "--cache-to", "type=registry,ref=HOST/app:other,mode=max"]);
+    assert_ne!(id(first), id(second));
+    let told = machines.build(second, &["--no-cache", SOURCE[0], SOURCE[1]]);
+    assert!(!told.contains("importing") && counts(&told).0 == 6, "{told}");
+}
+
+#[test]
+fn a_small_cache_is_enough_for_the_same_image() {
+    let Some(machines) = Machines::new("a_small_cache_is_enough_for_the_same_image") else { return };
+    let Machines { first, second, .. } = &machines;
+    machines.build(first, &["--cache-to", "HOST/app:cache"]);
+    // The base's layer and three of the image's own.
+    assert_eq!(machines.manifest("app:cache")["layers"].as_array().map(Vec::len), Some(4));
+    let told = machines.build(second, &SOURCE);
+    assert_eq!(counts(&told), (0, 4), "{told}");
+    assert_eq!(id(first), id(second));
+    // Another file: everything but the RUN that does not see it runs again, and the stage that nobody exported.
+    machines.project(DOCKERFILE, "changed");
+    let third = World::new();
+    for name in ["ctx/Dockerfile", "ctx/f"] {
+        third.file(name, &fs_err::read(second.path(name)).expect("the project"));
+    }
+    let told = machines.build(&third, &SOURCE);
+    assert_eq!(counts(&told), (5, 3), "{told}");
+}
+
+#[test]
+fn a_cache_that_brings_nothing_says_why() {
+    let Some(machines) = Machines::new("a_cache_that_brings_nothing_says_why") else { return };
+    let Machines { first, second, .. } = &machines;
+    machines.build(first, &["--cache-to", "HOST/app:cache"]);
+    machines.project(&DOCKERFILE.replace("AS build", "AS build\nENV NEW=1"), "content");
+    let other =
+        DOCKERFILE.replace("cat /proc/uptime", "cat < /proc/uptime").replace("--link", "--link --chmod=600");
+    for (dockerfile, source, why) in [
+        (DOCKERFILE, "HOST/nothing:here", "not used: nothing of that name is there yet"),
+        (DOCKERFILE, "127.0.0.1:9/app:cache", "not used: "),
+        (
+            DOCKERFILE,
+            "HOST/box:1",
+            "not used: HOST/box:1 is not a build cache: the image carries no cache records",
+        ),
+        (other.as_str(), "HOST/app:cache", "none of its 4 records suited this build: "),
+    ] {
+        machines.project(dockerfile, "other content");
+        let told = machines.build(second, &["--cache-from", source]);
+        let warning = told.lines().find(|line| line.starts_with("WARNING: --cache-from")).unwrap_or(&told);
+        assert!(warning.contains(why), "{source}: {warning}");
+        second.ok(&["rmi", "app:1"]);
+        second.ok(&["builder", "prune", "-af"]);
+    }
+    let told = machines
+        .build(second, &["--cache-from", "type=registry,ref=HOST/app:cache", "--platform", "linux/arm64"]);
+    assert!(told.contains("not used: it was built for linux/amd64, not for linux/arm64"), "{told}");
+}
