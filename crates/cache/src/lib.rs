@@ -20,6 +20,7 @@ pub mod inline;
 mod local;
 mod place;
 mod registry;
+pub mod s3;
 mod spec;
 mod steps;
 

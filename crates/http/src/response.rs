@@ -94,6 +94,11 @@ impl Response {
         httpdate::parse_http_date(self.header("last-modified")?.trim()).ok()
     }
 
+    /// `Date`: the server's clock, to the second.
+    pub fn date(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header("date")?.trim()).ok()
+    }
+
     /// How long `Retry-After` asks to wait, given in seconds or as a date.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.header("retry-after")?.trim();

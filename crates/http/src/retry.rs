@@ -1,4 +1,6 @@
 //! How long to wait before the next try. Waiting and trying are the caller's.
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
 /// Exponential back-off: the pause doubles with every failure, up to a longest one.
@@ -67,6 +69,16 @@ impl Retry {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         Some(doubled.min(self.longest).max(asked.unwrap_or_default()))
     }
+
+    /// As [`Retry::pause`], shortened at random by up to a half, but not below what the server asked for: clients that were cut
+    /// off together do not come back together.
+    pub fn jittered(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+        let pause = self.pause(failures, asked)?;
+        // Every RandomState hashes differently: randomness enough for this.
+        let random = RandomState::new().build_hasher().finish() % 1024;
+        let shortened = pause / 2 + (pause / 2).mul_f64(random as f64 / 1024.0);
+        Some(shortened.max(asked.unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +100,16 @@ mod tests {
         assert_eq!(retry.pause(1, Some(Duration::from_secs(1))), Some(Duration::from_secs(2)));
         assert_eq!(retry.pause(1, Some(Duration::from_secs(11))), None);
         assert_eq!(retry.pause(u32::MAX - 1, None), None);
+    }
+
+    #[test]
+    fn pauses_vary_within_their_half() {
+        let pause = Duration::from_secs(8);
+        let retry = Retry { tries: 2, first: pause, longest: pause };
+        let all: Vec<Duration> = (0..64).filter_map(|_| retry.jittered(1, None)).collect();
+        assert!(all.iter().all(|one| *one >= pause / 2 && *one <= pause));
+        assert!(all.len() == 64 && all.iter().any(|one| *one != all[0]), "they are all the same");
+        assert_eq!(retry.jittered(1, Some(pause)), Some(pause));
+        assert_eq!(retry.jittered(2, None), None);
     }
 }

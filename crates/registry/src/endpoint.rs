@@ -5,7 +5,7 @@ use crate::challenge::{self, Challenge};
 use crate::error::answer::{Refusal, Subject};
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
-use crate::wait::{Alarm, Clock, pause};
+use crate::wait::{Alarm, Clock};
 use crate::{Config, Error, Repository};
 use std::fmt;
 use std::io::Read;
@@ -121,7 +121,7 @@ impl Endpoint {
 
     /// How long to wait after so many failures; `None`: give up.
     pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
-        pause(self.retry, failures, asked).filter(|_| !self.alarm.has_rung())
+        self.retry.jittered(failures, asked).filter(|_| !self.alarm.has_rung())
     }
 
     /// Sends a request without a body or with a small one, and gives the answer, whatever its status; but a 401 is met

@@ -64,5 +64,6 @@ pub use registries::Registries;
 pub use repository::{Repository, Target};
 pub use scope::Access;
 pub use strata_http::{Options as HttpOptions, Proxies, Retry};
+pub use text::printable;
 pub use upload::{Mount, Source, Upload};
 pub use wait::{Alarm, Clock, NextTry, SystemClock};

@@ -1,7 +1,7 @@
 //! Text from outside, made fit for a message.
 
 /// At most `limit` characters of `text`, with control characters (a terminal would obey them) escaped.
-pub(crate) fn printable(text: &str, limit: usize) -> String {
+pub fn printable(text: &str, limit: usize) -> String {
     let mut out = String::new();
     let mut characters = text.chars();
     for c in characters.by_ref().take(limit) {

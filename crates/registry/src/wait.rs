@@ -1,11 +1,8 @@
 //! Time: when to try again, and who tells what time it is.
 use jiff::{SignedDuration, Timestamp};
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use strata_http::Retry;
 
 /// Tells the time and waits. The tests have one that does not take long.
 pub trait Clock: Send + Sync {
@@ -30,11 +27,13 @@ impl Alarm {
         drop(self.bell.wait_timeout_while(rung, duration, |rung| !*rung));
     }
 
-    pub(crate) fn has_rung(&self) -> bool {
+    /// Whether there is nothing worth waiting for any more.
+    pub fn has_rung(&self) -> bool {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ring(&self) {
+    /// Wakes everybody, for good.
+    pub fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.bell.notify_all();
     }
@@ -135,19 +134,6 @@ fn spoken(duration: Duration) -> String {
     }
 }
 
-/// How long to wait after so many failures, as `retry` has it, with jitter; never less than the server asked for.
-pub(crate) fn pause(retry: Retry, failures: u32, asked: Option<Duration>) -> Option<Duration> {
-    let pause = retry.pause(failures, asked)?;
-    Some(jittered(pause).max(asked.unwrap_or_default()))
-}
-
-/// Between half of `pause` and all of it: clients that were cut off together do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    // Every RandomState hashes differently: randomness enough for this.
-    let random = RandomState::new().build_hasher().finish() % 1024;
-    pause / 2 + (pause / 2).mul_f64(random as f64 / 1024.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,13 +157,5 @@ mod tests {
         assert_eq!(epoch, "; try again in 3 hours, at 2027-01-15 10:01:40 UTC");
         assert!(next(None, &[]).to_string().starts_with("; try again later"));
         assert!(next(None, &[("ratelimit-reset", "soon")]).to_string().starts_with("; try again later"));
-    }
-
-    #[test]
-    fn pauses_vary_within_their_half() {
-        let pause = Duration::from_secs(8);
-        let all: Vec<Duration> = (0..64).map(|_| jittered(pause)).collect();
-        assert!(all.iter().all(|one| *one >= pause / 2 && *one <= pause));
-        assert!(all.iter().any(|one| *one != all[0]), "they are all the same");
     }
 }

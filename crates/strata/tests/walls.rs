@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-http", &[]),
     ("strata-registry", &["strata-oci", "strata-http", TESTBED]),
     ("strata-serve", &["strata-oci", "strata-http", TESTBED]),
-    ("strata-cache", &["strata-oci", "strata-build", "strata-registry", TESTBED]),
+    ("strata-cache", &["strata-oci", "strata-build", "strata-http", "strata-registry", TESTBED]),
     (
         "strata-engine",
         &[

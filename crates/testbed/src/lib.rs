@@ -1,5 +1,5 @@
 //! What tests of several crates need around them: Debian's `docker-registry` ([`Registry`]), a token server
-//! ([`TokenServer`]), certificates ([`Authority`]) and a network that fails on purpose ([`Wire`]).
+//! ([`TokenServer`]), an object store ([`ObjectStore`]), certificates ([`Authority`]) and a network that fails on purpose ([`Wire`]).
 //!
 //! Only tests import this. Everything listens on 127.0.0.1 alone, takes a port that is free, and ends with the test.
 
@@ -8,12 +8,14 @@
 
 mod authority;
 mod http;
+mod object_store;
 mod registry;
 mod token;
 mod wire;
 
 pub use authority::Authority;
 pub use http::{Request, Server, answer};
+pub use object_store::{OBJECT_STORE_KEY, ObjectStore};
 pub use registry::{Guard, Registry, Setup, USER};
 pub use token::{REFRESH, TokenServer};
 pub use wire::{Exchange, Fault, Wire};

@@ -5,7 +5,7 @@ use crate::error::answer::Refusal;
 use crate::hosts::{Certificates, Machine, is_listed, is_loopback};
 use crate::scope::Scopes;
 use crate::text::printable;
-use crate::wait::{Alarm, Clock, pause};
+use crate::wait::{Alarm, Clock};
 use crate::{Config, Error};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -210,9 +210,9 @@ impl TokenServer {
             let outcome = client.send(self.request(request, realm, form.as_deref()));
             let pause = match &outcome {
                 Ok(response) if response.is_transient() => {
-                    pause(self.retry, failures, response.retry_after())
+                    self.retry.jittered(failures, response.retry_after())
                 }
-                Err(error) if error.is_transient() => pause(self.retry, failures, None),
+                Err(error) if error.is_transient() => self.retry.jittered(failures, None),
                 _ => None,
             };
             match pause.filter(|_| !self.alarm.has_rung()) {

@@ -1,0 +1,4 @@
+//! The shared cache against real servers.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod s3;

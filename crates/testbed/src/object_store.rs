@@ -1,0 +1,57 @@
+//! Debian's OpenStack Swift with its S3 layer on a free port: an object store that others run in production.
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::process::{Child, Command, Stdio};
+
+/// Which key an [`ObjectStore`] knows, and its secret.
+pub const OBJECT_STORE_KEY: (&str, &str) = ("test:tester", "testing");
+
+/// Debian's own: its packages are not those of another Python on the way.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// A running object store in the region `us-east-1`, at path-style addresses; it ends, and what it holds goes, when this is
+/// dropped, or with the test's process.
+pub struct ObjectStore {
+    child: Child,
+    port: u16,
+}
+
+impl ObjectStore {
+    /// With these buckets. `None`, with a word, where it is not installed.
+    pub fn start(buckets: &[&str]) -> Option<Self> {
+        if !std::path::Path::new("/usr/lib/python3/dist-packages/swift/common/middleware/s3api").exists() {
+            eprintln!("SKIP: python3-swift is not installed");
+            return None;
+        }
+        let mut log = tempfile::tempfile().unwrap();
+        let mut child = Command::new(PYTHON)
+            .args(["-c", include_str!("object_store.py"), OBJECT_STORE_KEY.0, OBJECT_STORE_KEY.1])
+            .args(buckets)
+            // It ends when this end of the pipe is closed: also when the test is killed.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(port) = line.trim().strip_prefix("listening ").and_then(|port| port.parse().ok()) else {
+            let mut said = String::new();
+            log.rewind().unwrap();
+            log.read_to_string(&mut said).unwrap();
+            panic!("the object store did not start:\n{said}");
+        };
+        Some(Self { child, port })
+    }
+
+    /// `127.0.0.1:port`
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for ObjectStore {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
