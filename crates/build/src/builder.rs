@@ -4,8 +4,8 @@ use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
 use crate::stages::{self, Bases};
 use crate::{
-    BuildError, BuildOptions, CacheIndex, CacheKey, CommittedLayer, Event, EventSink, Forecast, Place,
-    StepId, Worker, solve,
+    BuildError, BuildOptions, CacheIndex, CacheKey, CachedLayer, CommittedLayer, Event, EventSink, Forecast,
+    Input, Place, StepId, Worker, solve,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub struct Built<L> {
     pub layers: Vec<CommittedLayer>,
     /// Their handles.
     pub handles: Vec<L>,
+    /// Those above the base image, with the times they were made at: what the steps of the image gave, in their order.
+    pub made: Vec<CachedLayer>,
     /// How many of the layers are those of the base image.
     pub base_layers: usize,
     /// The time that `SOURCE_DATE_EPOCH` gave everything new.
@@ -56,12 +58,14 @@ pub struct KnownStep<L> {
     pub below: Option<CacheKey>,
     /// Which step it is.
     pub place: Place,
+    /// What went into the key.
+    pub inputs: Vec<Input>,
     /// Of the files that it takes from other stages: keys of their content's digests.
     pub selections: Vec<CacheKey>,
     /// The layers of the image that its stage stands on.
     pub root: Vec<L>,
-    /// Whether its layer is one of the image's.
-    pub in_image: bool,
+    /// Which of the image's own layers ([`Built::made`]) it made, if one of them.
+    pub in_image: Option<usize>,
 }
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {

@@ -184,9 +184,15 @@ impl Engine {
         let kept = cache.settle(&request.options.scope, &known.keys());
         kept.map_err(|error| EngineError::Cache(error.into()))?;
         let epoch = outcome.epoch;
+        let made = outcome.made.clone();
         let mut built = reshape::Image::from(outcome);
         if request.shape.squash {
             built = self.squash(&built, &lease)?;
+        }
+        if shared::inline::wanted(request) {
+            let platform = request.options.platform.to_string();
+            let inside = known.inside(&built.config, &made, &platform, &cache);
+            built.config = inside.map_err(|error| EngineError::Cache(error.into()))?;
         }
         let config = built.config.clone();
         let id = ImageId::new(*config.digest());

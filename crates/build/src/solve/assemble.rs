@@ -1,7 +1,7 @@
 //! The image config, when every layer has its DiffId (`spec/build.md` 4.3, 5).
 use super::{Solved, Solver};
 use crate::lower::EXPORTER;
-use crate::{BuildError, BuildErrorKind, Built, CacheIndex, Layer, Worker};
+use crate::{BuildError, BuildErrorKind, Built, CacheIndex, CachedLayer, Layer, Worker};
 use jiff::Timestamp;
 use strata_oci::{History, ImageConfig, Raw, RootFs};
 
@@ -35,7 +35,14 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         config.created = config.created.or_else(|| Some((self.with.clock)()));
         config.rootfs =
             RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() };
-        Ok(Built { config: Raw::new(config), layers, handles, base_layers, epoch, steps: self.steps() })
+        let above = layers[layers.len() - solved.layers.len()..].iter().zip(&solved.layers);
+        let made = above.map(|(layer, made)| CachedLayer {
+            diff_id: layer.diff_id,
+            size: layer.size,
+            created: made.created,
+        });
+        let made = made.collect();
+        Ok(Built { config: Raw::new(config), layers, handles, made, base_layers, epoch, steps: self.steps() })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::key::{self, Parent, StepKey};
 use crate::lower::InputRef;
 use crate::stages::StageBase;
 use crate::{CacheIndex, CacheKey, KnownStep, Worker};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
@@ -14,11 +14,16 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         traced.insert((stage, position), key);
     }
 
-    /// The key that a step turned out to have, or, if nobody came that far, the one it was looked up by.
+    /// The key that a step turned out to have, or, if nobody came that far, the one it was looked up by. What was run
+    /// and has no key here was made of files that were changing: its first key speaks of others.
     fn traced(&self, stage: usize, position: usize) -> Option<StepKey> {
         let traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = traced.get(&(stage, position));
-        known.or_else(|| self.chains.get(&stage)?.keys.get(position)).cloned()
+        let chain = self.chains.get(&stage)?;
+        let looked_up = || {
+            let untouched = self.stages[&stage].is_idle() || position < chain.cached();
+            chain.keys.get(position).filter(|_| untouched)
+        };
+        traced.get(&(stage, position)).or_else(looked_up).cloned()
     }
 
     /// The key of a whole stage.
@@ -33,12 +38,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
 
     /// Every step whose key is known, of the stages that the target needs.
     pub(super) fn steps(&self) -> Vec<KnownStep<W::Layer>> {
-        let mut of_image = BTreeSet::from([self.plan.target]);
-        let mut stage = self.plan.target;
-        while let StageBase::Stage(base) = self.plan.stages[&stage].base {
-            of_image.insert(base);
-            stage = base;
-        }
+        let first = self.of_image();
         let mut order = Vec::new();
         self.visit(self.plan.target, &mut order);
         let mut steps = Vec::new();
@@ -49,19 +49,35 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 _ => None,
             };
             for position in 0..lowered.steps.len() {
-                let Some(StepKey { own, chain, .. }) = self.traced(stage, position) else { break };
+                let Some(StepKey { own, chain, inputs }) = self.traced(stage, position) else { break };
                 steps.push(KnownStep {
                     key: chain,
                     own: (own != chain).then_some(own),
                     below: below.replace(chain),
                     place: key::place(&self.options.scope, lowered, position),
+                    inputs,
                     selections: self.selections(stage, position),
                     root: self.root(stage).to_vec(),
-                    in_image: of_image.contains(&stage),
+                    in_image: first.get(&stage).map(|first| first + position),
                 });
             }
         }
         steps
+    }
+
+    /// The stages whose layers are the image's, with the number of their first layer among its own.
+    fn of_image(&self) -> BTreeMap<usize, usize> {
+        let mut stages = vec![self.plan.target];
+        while let Some(StageBase::Stage(base)) = stages.last().map(|stage| &self.plan.stages[stage].base) {
+            stages.push(*base);
+        }
+        let mut next = 0;
+        let first = |stage: usize| {
+            let first = next;
+            next += self.plan.stages[&stage].steps.len();
+            (stage, first)
+        };
+        stages.into_iter().rev().map(first).collect()
     }
 
     /// The stages that one needs, each after those that it needs itself.

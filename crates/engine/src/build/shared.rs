@@ -4,6 +4,7 @@
 mod content;
 mod export;
 mod import;
+pub(super) mod inline;
 mod known;
 mod watch;
 

@@ -159,3 +159,95 @@ fn a_cache_that_brings_nothing_says_why() {
         .build(second, &["--cache-from", "type=registry,ref=HOST/app:cache", "--platform", "linux/arm64"]);
     assert!(told.contains("not used: it was built for linux/amd64, not for linux/arm64"), "{told}");
 }
+
+#[test]
+fn an_image_carries_its_cache() {
+    let Some(machines) = Machines::new("an_image_carries_its_cache") else { return };
+    let Machines { first, second, registry } = &machines;
+    let name = format!("{}/app:1", registry.host());
+    let told = machines.build(first, &["-t", &name, "--build-arg", "BUILDKIT_INLINE_CACHE=1"]);
+    first.ok(&["push", "-q", &name]);
+    assert!(!told.contains("WARNING"), "{told}");
+    let own = id(first);
+    // Found or run: the image is the same, records and all.
+    machines.build(first, &["--cache-to", "type=inline"]);
+    assert_eq!(id(first), own);
+    machines.build(first, &[]);
+    assert_ne!(id(first), own, "without the records it is another image");
+
+    let told = machines
+        .build(second, &["--cache-from", "type=registry,ref=HOST/app:1", "--cache-to", "type=inline"]);
+    assert_eq!(counts(&told), (0, 4), "{told}");
+    assert_eq!(id(second), own);
+    // The way of old: pulled first, and then named.
+    let third = World::new();
+    for name in ["ctx/Dockerfile", "ctx/f"] {
+        third.file(name, &fs_err::read(second.path(name)).expect("the project"));
+    }
+    third.ok(&["pull", "-q", &name]);
+    let told = machines.build(&third, &["--cache-from", "HOST/app:1", "--cache-to", "type=inline"]);
+    assert_eq!(counts(&told), (0, 4), "{told}");
+    assert!(!told.contains("importing"), "it is here: {told}");
+    assert_eq!(id(&third), own);
+    let refused = third.output(&["build", "--squash", "--cache-to", "type=inline", "ctx"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a squashed image has not the layers"));
+}
+
+#[test]
+fn a_directory_keeps_caches() {
+    let Some(machines) = Machines::new("a_directory_keeps_caches") else { return };
+    let Machines { first, second, .. } = &machines;
+    let directory = first.path("cache").display().to_string();
+    let blobs = || fs_err::read_dir(first.path("cache/blobs/sha256")).expect("blobs").count();
+    machines.build(first, &["--cache-to", &format!("type=local,dest={directory},mode=max")]);
+    let told = machines.build(second, &["--cache-from", &format!("type=local,src={directory}")]);
+    assert_eq!(counts(&told), (0, 8), "{told}");
+    assert_eq!(id(first), id(second));
+    assert_eq!(blobs(), 9, "seven layers, the config and the manifest");
+    // Another tag beside it; and `reset` makes room.
+    let smaller = format!("type=local,dest={directory},tag=small");
+    machines.build(first, &["--cache-to", &smaller]);
+    assert_eq!(blobs(), 11);
+    let told = machines.build(second, &["--cache-from", &format!("type=local,src={directory},tag=nosuch")]);
+    assert!(told.contains("not used: nothing of that name is there yet"), "{told}");
+    machines.build(first, &["--cache-to", &format!("{smaller},reset=true")]);
+    assert_eq!(blobs(), 6, "four layers, the config and the manifest");
+    let index = fs_err::read_to_string(first.path("cache/index.json")).expect("an index");
+    assert!(index.contains("\"small\"") && !index.contains("\"latest\""), "{index}");
+
+    // What somebody has changed is not taken for what it was.
+    for blob in fs_err::read_dir(first.path("cache/blobs/sha256")).expect("blobs") {
+        let path = blob.expect("a blob").path();
+        let mut bytes = fs_err::read(&path).expect("a blob");
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs_err::write(&path, bytes).expect("written");
+        }
+    }
+    let third = World::new();
+    for name in ["ctx/Dockerfile", "ctx/f"] {
+        third.file(name, &fs_err::read(second.path(name)).expect("the project"));
+    }
+    let source = format!("type=local,src={directory},tag=small");
+    let output = third.output(&["build", "--cache-from", &source, "-t", "app:1", "ctx"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("build cache: sha256:"), "{told}");
+    assert!(told.contains("nothing was kept"), "{told}");
+}
+
+#[test]
+fn a_miss_is_explained_by_what_others_built() {
+    let Some(machines) = Machines::new("a_miss_is_explained_by_what_others_built") else { return };
+    let Machines { first, second, registry } = &machines;
+    machines.build(first, &["--cache-to", "HOST/app:cache,HOST/app:again"]);
+    let source = format!("type=registry,ref={}/app:again", registry.host());
+    let dry = ["build", "--dry-run", "--cache-from", &source, "ctx"];
+    let forecast = second.ok(&dry);
+    assert!(forecast.contains("nothing would run"), "{forecast}");
+    machines
+        .project(&DOCKERFILE.replace("FROM HOST/box:1\nRUN", "FROM HOST/box:1\nENV MORE=1\nRUN"), "content");
+    let told = machines.build(second, &["--cache-from", "HOST/app:again"]);
+    assert!(told.contains("not cached: ENV MORE is new"), "{told}");
+    assert!(second.ok(&["images", "-q"]).lines().count() == 1);
+}

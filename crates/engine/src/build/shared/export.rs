@@ -126,47 +126,27 @@ impl Engine {
         let cache = StoreCache::new(self.store(), &known.shared);
         let find = |key: &CacheKey| cache.peek(key).map_err(|error| Failure(error.into()));
         let mut steps = Vec::new();
-        for step in known.steps.iter().filter(|step| max || step.in_image) {
+        for step in known.steps.iter().filter(|step| max || step.in_image.is_some()) {
             for (key, alone) in std::iter::once((step.key, false)).chain(step.own.map(|own| (own, true))) {
-                if let Some((record, layers)) = find(&key)?.and_then(layers_of) {
-                    steps.push(exported(step, key, alone, record, layers));
+                if let Some(CacheRecord { result: CacheResult::Layers(layers), .. }) = find(&key)? {
+                    steps.push(exported(step, key, alone, layers));
                 }
             }
         }
-        let of_steps = known.steps.iter().flat_map(|step| &step.selections);
-        let keys: BTreeSet<&CacheKey> = of_steps.chain(&known.selections).collect();
-        let mut selections = Vec::new();
-        for key in keys {
-            if let Some(CacheRecord { result: CacheResult::Selection(files), .. }) = find(key)? {
-                selections.push((*key, files));
-            }
-        }
+        let selections = known.selected(&cache).map_err(|error| Failure(error.into()))?;
         Ok(Contents { steps, selections })
     }
 }
 
-fn layers_of(record: CacheRecord) -> Option<(CacheRecord, Vec<CachedLayer>)> {
-    match record.result.clone() {
-        CacheResult::Layers(layers) => Some((record, layers)),
-        CacheResult::Selection(_) => None,
-    }
-}
-
 /// `alone`: the layer stands on nothing, as `--link` makes it.
-fn exported(
-    step: &KnownStep<DiffId>,
-    key: CacheKey,
-    alone: bool,
-    record: CacheRecord,
-    layers: Vec<CachedLayer>,
-) -> Exported {
+fn exported(step: &KnownStep<DiffId>, key: CacheKey, alone: bool, layers: Vec<CachedLayer>) -> Exported {
     Exported {
         key,
         below: step.below.filter(|_| !alone),
         stage: step.place.stage.clone(),
         position: step.place.position,
         instruction: step.place.instruction.clone(),
-        inputs: record.inputs,
+        inputs: step.inputs.clone(),
         root: if alone { Vec::new() } else { step.root.clone() },
         layers,
     }

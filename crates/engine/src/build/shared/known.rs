@@ -1,4 +1,5 @@
 //! What an export speaks of: the steps of a build, and where their layers are.
+use super::super::cache::StoreCache;
 use super::super::layer::LayerHandle;
 use super::super::worker::EngineWorker;
 use super::Shared;
@@ -6,8 +7,8 @@ use crate::transfer::Offered;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use strata_build::{Built, CacheKey, KnownStep};
-use strata_oci::DiffId;
+use strata_build::{Built, CacheKey, CacheRecord, CacheResult, KnownStep, WorkerError};
+use strata_oci::{DiffId, Digest};
 
 /// The steps of a build.
 pub(in super::super) struct Known {
@@ -40,11 +41,25 @@ impl Known {
             own: step.own,
             below: step.below,
             place: step.place.clone(),
+            inputs: step.inputs.clone(),
             selections: step.selections.clone(),
             in_image: step.in_image,
         });
         let steps = steps.collect();
         Self { steps, selections: worker.selections().clone(), offers, shared: Arc::clone(shared) }
+    }
+
+    /// What the files are that steps took from other stages and images, as far as that is remembered.
+    pub(super) fn selected(&self, cache: &StoreCache<'_>) -> Result<Vec<(CacheKey, Digest)>, WorkerError> {
+        let of_steps = self.steps.iter().flat_map(|step| &step.selections);
+        let keys: BTreeSet<&CacheKey> = of_steps.chain(&self.selections).collect();
+        let mut selections = Vec::new();
+        for key in keys {
+            if let Some(CacheRecord { result: CacheResult::Selection(files), .. }) = cache.peek(key)? {
+                selections.push((*key, files));
+            }
+        }
+        Ok(selections)
     }
 
     /// All keys that records may stand under.

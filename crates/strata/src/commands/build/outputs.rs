@@ -108,6 +108,11 @@ impl Outputs {
         if request.tags.is_empty() && self.list.iter().any(nameless) {
             return Err(bad("tag is needed when pushing to registry"));
         }
+        if self.squash && request.cache_to.iter().any(|destination| destination.location.is_none()) {
+            return Err(bad(
+                "--cache-to type=inline: a squashed image has not the layers of its steps; use type=registry",
+            ));
+        }
         Ok(())
     }
 

@@ -101,6 +101,9 @@ impl Build {
         let secrets: Vec<Secret> = self.secret.iter().map(|text| secret(text)).collect::<Result<_, _>>()?;
         let surroundings = surroundings(&self.ssh)?;
         let build_args = self.build_args();
+        let inline_cache = build_args
+            .get("BUILDKIT_INLINE_CACHE")
+            .is_some_and(|value| matches!(value.as_str(), "1" | "t" | "true"));
         let commit_times = build_args.get("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());
         let elsewhere =
             Elsewhere { global, surroundings: &surroundings, secrets: &secrets, cancel, commit_times };
@@ -173,7 +176,7 @@ impl Build {
             shape: Default::default(),
             needs_layers: false,
             cache_from: self.cache.sources()?,
-            cache_to: self.cache.destinations()?,
+            cache_to: self.cache.destinations(inline_cache)?,
         };
         Ok(Request { request, dockerfile })
     }

@@ -22,9 +22,11 @@ impl CacheFlags {
         Ok(self.cache_from.iter().map(parse).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    pub(super) fn destinations(&self) -> Result<Vec<CacheDestination>, Failure> {
+    /// `inline`: the build argument asks for it that older BuildKit knows.
+    pub(super) fn destinations(&self, inline: bool) -> Result<Vec<CacheDestination>, Failure> {
+        let given = self.cache_to.iter().map(String::as_str).chain(inline.then_some("type=inline"));
         let parse =
-            |text: &String| CacheDestination::parse(text).map_err(|why| bad(format!("--cache-to {why}")));
-        Ok(self.cache_to.iter().map(parse).collect::<Result<Vec<_>, _>>()?.concat())
+            |text: &str| CacheDestination::parse(text).map_err(|why| bad(format!("--cache-to {why}")));
+        Ok(given.map(parse).collect::<Result<Vec<_>, _>>()?.concat())
     }
 }
