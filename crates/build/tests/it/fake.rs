@@ -224,6 +224,7 @@ impl World {
                 Event::Stopped(id, _) => format!("stopped {}", name(id)),
                 Event::Lint(finding) => format!("lint {}", finding.rule),
                 Event::Warning { message, .. } => format!("warning {message}"),
+                Event::Aside(aside) => format!("aside {}", aside.name),
             };
             events.lock().unwrap().push(told);
         };
