@@ -97,7 +97,7 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         dockerfile: &Dockerfile,
         options: &BuildOptions,
     ) -> Result<(Plan, Bases<W::Layer>), BuildError> {
-        let globals = Globals::new(dockerfile, options)?;
+        let globals = Globals::settled(dockerfile, options)?;
         let graph = stages::discover(self.worker, dockerfile, options, &globals)?;
         let plan = lower::lower(dockerfile, options, &globals, &graph)?;
         let findings = check(dockerfile, options, &graph)?;

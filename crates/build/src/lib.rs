@@ -17,6 +17,7 @@ mod builder;
 mod cache;
 mod check;
 mod device;
+mod epoch;
 mod error;
 mod event;
 mod explain;
@@ -38,6 +39,7 @@ pub use cache::{
     CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, FileKind, Input, Place,
 };
 pub use device::{DeviceGrant, KnownDevice};
+pub use epoch::epoch_source;
 pub use error::{BuildError, BuildErrorKind};
 pub use event::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
 pub use git::{GitSource, GitSourceError};

@@ -2,7 +2,7 @@
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, BuildOptions};
 use std::collections::{BTreeMap, BTreeSet};
-use strata_dockerfile::{ArgDeclaration, Command, Dockerfile, Word};
+use strata_dockerfile::{ArgDeclaration, Command, Dockerfile, Stage, Word};
 use strata_oci::Platform;
 
 /// Variables that RUN gets without a declaration, and that leave no trace in keys or history.
@@ -11,7 +11,7 @@ const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"
 /// Name of the argument that fixes all times of an image.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Its value that means the time of the main context.
-const CONTEXT: &str = "context";
+pub(crate) const CONTEXT: &str = "context";
 
 /// An environment: ordered, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,17 +79,33 @@ impl Globals {
                 globals.declare(declaration, dockerfile.directives.escape, instruction.span.into())?;
             }
         }
+        Ok(globals)
+    }
+
+    /// The same, with `SOURCE_DATE_EPOCH` as a number.
+    pub(crate) fn settled(dockerfile: &Dockerfile, options: &BuildOptions) -> Result<Self, BuildError> {
+        let mut globals = Self::new(dockerfile, options)?;
         globals.settle_epoch(dockerfile, options)?;
         Ok(globals)
     }
 
-    /// `SOURCE_DATE_EPOCH` may name a source whose time is meant: then it is that time. Files of this machine have none: it
-    /// is then as if not given.
-    fn settle_epoch(&mut self, dockerfile: &Dockerfile, options: &BuildOptions) -> Result<(), BuildError> {
+    /// What `SOURCE_DATE_EPOCH` names, where it is no number.
+    pub(crate) fn named_epoch(&self) -> Option<&str> {
         let value = self.given.get(EPOCH).map(String::as_str).or_else(|| self.get(EPOCH));
-        let Some(text) = value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err()) else {
-            return Ok(());
-        };
+        value.filter(|text| !text.is_empty() && text.parse::<i64>().is_err())
+    }
+
+    /// What a stage that only fetches something may use: everything but the time that depends on it.
+    pub(crate) fn without_epoch(&self) -> Env {
+        let mut values = self.values.clone();
+        values.remove(EPOCH);
+        values
+    }
+
+    /// `SOURCE_DATE_EPOCH` may name a source whose time is meant: then it is that time. Files of this machine have none,
+    /// and some downloads: it is then as if not given.
+    fn settle_epoch(&mut self, dockerfile: &Dockerfile, options: &BuildOptions) -> Result<(), BuildError> {
+        let Some(text) = self.named_epoch() else { return Ok(()) };
         if let Some(time) = options.context_times.get(text) {
             let seconds = time.as_second().to_string();
             if self.get(EPOCH).is_some() {
@@ -98,18 +114,12 @@ impl Globals {
             self.given.insert(EPOCH.to_owned(), seconds);
             return Ok(());
         }
-        if text == CONTEXT || options.contexts.contains_key(text) {
+        if text == CONTEXT || options.contexts.contains_key(text) || stage_named(dockerfile, text).is_some() {
             self.given.remove(EPOCH);
             self.values.remove(EPOCH);
             return Ok(());
         }
-        let is_stage = |name: &Word| name.text.eq_ignore_ascii_case(text);
-        let sentence = match dockerfile.stages.iter().any(|stage| stage.name.as_ref().is_some_and(is_stage)) {
-            true => format!(
-                "{EPOCH}={text}: the time of a stage's source is not supported; give seconds since 1970"
-            ),
-            false => format!("invalid {EPOCH}: {text}"),
-        };
+        let sentence = format!("invalid {EPOCH}: {text}");
         Err(BuildError { kind: BuildErrorKind::Instruction(sentence), spans: Vec::new() })
     }
 
@@ -154,6 +164,12 @@ impl Globals {
         let bad = || BuildErrorKind::Instruction(format!("invalid {EPOCH}: {text}"));
         seconds.map(Some).ok_or_else(|| BuildError { kind: bad(), spans: Vec::new() })
     }
+}
+
+/// The first stage of a name.
+pub(crate) fn stage_named<'d>(dockerfile: &'d Dockerfile, name: &str) -> Option<&'d Stage> {
+    let own = |stage: &&Stage| stage.name.as_ref().is_some_and(|own| own.text.eq_ignore_ascii_case(name));
+    dockerfile.stages.iter().find(own)
 }
 
 /// TARGETPLATFORM and its family, before overriding.

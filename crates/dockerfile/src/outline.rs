@@ -5,7 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Command, Dockerfile, Instruction, Mount, MountKind, Span, Stage, expand};
+use crate::{ArgDeclaration, Command, Dockerfile, Instruction, Mount, MountKind, Span, Stage, expand};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A stage that can be built by name, or the last one.
@@ -66,12 +67,11 @@ pub struct Outline {
     pub caches: Vec<Resource>,
 }
 
-/// All stages that have a name, and the last one.
+/// All stages.
 pub fn targets(file: &Dockerfile) -> Vec<Target> {
     let last = file.stages.len().saturating_sub(1);
     let stages = file.stages.iter().enumerate();
-    let offered = stages.filter(|(index, stage)| stage.name.is_some() || *index == last);
-    offered
+    stages
         .map(|(index, stage)| Target {
             name: stage.name.as_ref().map(|name| name.text.clone()),
             default: index == last,
@@ -95,15 +95,20 @@ pub fn outline(file: &Dockerfile, target: Option<&str>, given: &BTreeMap<String,
         description: stage.description().map(str::to_owned),
         ..Outline::default()
     };
-    let mut reader = Reader { file, given, known: BTreeMap::new(), outline: &mut outline };
-    for argument in &file.global_args {
-        reader.instruction(argument);
-    }
+    let mut reader =
+        Reader { file, given, known: BTreeMap::new(), globals: Vec::new(), outline: &mut outline };
+    file.global_args.iter().for_each(|instruction| reader.global(instruction));
     for index in needed(file, index) {
-        for instruction in &file.stages[index].instructions {
+        let stage = &file.stages[index];
+        for word in std::iter::once(&stage.base).chain(&stage.platform) {
+            let (_, names) = reader.expand(&word.text);
+            names.iter().for_each(|name| reader.bring_in(name));
+        }
+        for instruction in &stage.instructions {
             reader.instruction(instruction);
         }
     }
+    outline.arguments.sort_by_key(|argument| argument.span.start);
     Some(outline)
 }
 
@@ -142,20 +147,44 @@ struct Reader<'a> {
     file: &'a Dockerfile,
     given: &'a BTreeMap<String, String>,
     known: BTreeMap<String, String>,
+    /// ARGs before the first FROM, with the names that their defaults use. Only those that something uses are offered.
+    globals: Vec<(Argument, BTreeSet<String>)>,
     outline: &'a mut Outline,
 }
 
 impl Reader<'_> {
+    /// The text with its variables replaced as far as they are known, and their names.
+    fn expand(&self, text: &str) -> (String, BTreeSet<String>) {
+        let names = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            names.borrow_mut().insert(name.to_owned());
+            self.known.get(name).cloned()
+        };
+        let expanded = expand(text, self.file.directives.escape, &lookup);
+        (expanded.map_or_else(|_| text.to_owned(), |value| value.text), names.into_inner())
+    }
+
+    fn global(&mut self, instruction: &Instruction) {
+        let Command::Arg(declarations) = &instruction.command else { return };
+        for declaration in declarations {
+            let (argument, names) = self.declared(instruction, declaration);
+            self.globals.retain(|(known, _)| known.name != argument.name);
+            self.globals.push((argument, names));
+        }
+    }
+
+    /// Offers a global argument, and those that its default needs.
+    fn bring_in(&mut self, name: &str) {
+        let Some(at) = self.globals.iter().position(|(known, _)| known.name == name) else { return };
+        let (argument, names) = self.globals.remove(at);
+        self.outline.arguments.push(argument);
+        names.iter().for_each(|name| self.bring_in(name));
+    }
+
     fn instruction(&mut self, instruction: &Instruction) {
         match &instruction.command {
-            Command::Arg(arguments) => {
-                for argument in arguments {
-                    self.argument(
-                        instruction,
-                        &argument.name.text,
-                        argument.default.as_ref().map(|word| &*word.text),
-                    );
-                }
+            Command::Arg(declarations) => {
+                declarations.iter().for_each(|declaration| self.argument(instruction, declaration));
             }
             Command::Run(run) => {
                 for mount in &run.mounts {
@@ -166,37 +195,44 @@ impl Reader<'_> {
         }
     }
 
-    fn argument(&mut self, instruction: &Instruction, name: &str, default: Option<&str>) {
-        let lookup = |name: &str| self.known.get(name).cloned();
-        let default = default.map(|text| {
-            expand(text, self.file.directives.escape, &lookup)
-                .map_or_else(|_| text.to_owned(), |value| value.text)
-        });
-        let value = self.given.get(name).cloned().or(default).or_else(|| self.known.get(name).cloned());
+    fn declared(
+        &mut self,
+        instruction: &Instruction,
+        declaration: &ArgDeclaration,
+    ) -> (Argument, BTreeSet<String>) {
+        let name = &declaration.name.text;
+        let default = declaration.default.as_ref().map(|word| self.expand(&word.text));
+        let (default, names) = default.map_or((None, BTreeSet::new()), |(text, names)| (Some(text), names));
+        let value = self.given.get(name).cloned().or(default);
         if let Some(value) = &value {
-            self.known.insert(name.to_owned(), value.clone());
+            self.known.insert(name.clone(), value.clone());
         }
         let description = instruction.description(name).map(str::to_owned);
-        if let Some(known) = self.outline.arguments.iter_mut().find(|known| known.name == name) {
-            // `ARG X` of a stage brings the global one in.
-            known.description = known.description.take().or(description);
-            known.value = value.or(known.value.take());
-            return;
+        (Argument { name: name.clone(), description, value, span: instruction.span }, names)
+    }
+
+    /// `ARG X` of a stage brings the global one in; with a value of its own it is another one.
+    fn argument(&mut self, instruction: &Instruction, declaration: &ArgDeclaration) {
+        let (argument, _) = self.declared(instruction, declaration);
+        let arguments = &mut self.outline.arguments;
+        let known = arguments.iter_mut().find(|known| known.name == argument.name);
+        match (known, &declaration.default) {
+            (Some(known), Some(_)) => *known = argument,
+            (Some(_), None) => {}
+            (None, None) if self.globals.iter().any(|(known, _)| known.name == argument.name) => {
+                self.bring_in(&argument.name);
+            }
+            (None, _) => arguments.push(argument),
         }
-        let span = instruction.span;
-        self.outline.arguments.push(Argument { name: name.to_owned(), description, value, span });
     }
 
     fn mount(&mut self, span: Span, text: &str) {
-        let lookup = |name: &str| self.known.get(name).cloned();
-        let escape = self.file.directives.escape;
-        let read = Mount::parse_with(text, &|value| Ok(expand(value, escape, &lookup)?.text));
-        let Ok(mount) = read else { return };
-        let named = mount.id.clone().or_else(|| mount.source.clone()).or_else(|| mount.target.clone());
+        let Ok(mount) = Mount::parse_with(text, &|value| Ok(self.expand(value).0)) else { return };
         let (list, id) = match mount.kind {
             MountKind::Secret => {
-                let last = named.map(|name| name.rsplit('/').next().unwrap_or_default().to_owned());
-                (&mut self.outline.secrets, last)
+                let last = |path: String| path.rsplit('/').next().unwrap_or_default().to_owned();
+                let named = mount.id.or(mount.source).or_else(|| mount.target.map(last));
+                (&mut self.outline.secrets, named)
             }
             MountKind::Ssh => (&mut self.outline.ssh, mount.id.or_else(|| Some("default".to_owned()))),
             MountKind::Cache => (&mut self.outline.caches, mount.id.or(mount.target)),

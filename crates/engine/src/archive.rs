@@ -12,6 +12,7 @@ mod save;
 
 pub use form::ArchiveForm;
 pub use import::ImportRequest;
+pub use layout::LayoutImage;
 pub use load::Loaded;
 
 use serde::{Deserialize, Serialize};

@@ -39,7 +39,7 @@ pub use strata_dockerfile::{Dockerfile, Span, position};
 pub use strata_http::Proxies;
 pub use tar_context::{TarContext, is_archive};
 
-use crate::cdi::Catalog;
+use crate::archive::LayoutImage;
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use shared::{Known, Shared};
@@ -65,12 +65,16 @@ pub struct BuildRequest {
     pub dockerfile_path: Option<PathBuf>,
     /// `--build-context` files.
     pub contexts: BTreeMap<String, ContextSource>,
+    /// `--build-context` images of OCI layouts: known to the build by their IDs.
+    pub layout_images: Vec<LayoutImage>,
     /// Whether the result becomes an image in the store. Otherwise only its layers are kept, as build cache.
     pub keep_image: bool,
     /// `--pull`: names of base images are looked up on their registries, also those that are here.
     pub pull: bool,
     /// Names for the result.
     pub tags: Vec<Reference>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
     /// What the plan depends on.
     pub options: BuildOptions,
     /// `--secret`.
@@ -168,7 +172,7 @@ impl Engine {
         let events = &watching;
         let cache = cache::StoreCache::new(self.store(), &shared);
         let worker = EngineWorker::new(self, request, contexts, lease.clone(), &cache, events, cancel);
-        let options = options(request, contexts, worker.devices());
+        let options = options(request, contexts, dockerfile, &worker)?;
         warn_of_faults(dockerfile, &worker);
         let builder =
             Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
@@ -203,7 +207,9 @@ impl Engine {
             return Ok(plain);
         }
         let report = self.with_times(&plain, request.shape.clamp_times)?;
-        let id = self.store().images().publish(&report.config, &request.tags)?;
+        let images = self.store().images();
+        let id = images.publish(&report.config, &request.tags)?;
+        images.annotate(&id, &request.annotations)?;
         Ok(BuildReport { id, tags: request.tags.clone(), kept: true, ..report })
     }
 }
@@ -220,14 +226,25 @@ fn context_times(request: &BuildRequest) -> BTreeMap<String, Timestamp> {
 }
 
 /// What the plan depends on, with what only the engine knows.
-fn options(request: &BuildRequest, contexts: &Contexts, devices: &Catalog) -> BuildOptions {
-    BuildOptions {
+fn options(
+    request: &BuildRequest,
+    contexts: &Contexts,
+    dockerfile: &Dockerfile,
+    worker: &EngineWorker<'_>,
+) -> Result<BuildOptions, EngineError> {
+    let mut context_times = context_times(request);
+    if let Some((name, source)) = strata_build::epoch_source(dockerfile, &request.options)?
+        && let Some(time) = worker.remote().time_of(&source)?
+    {
+        context_times.insert(name, time);
+    }
+    Ok(BuildOptions {
         ignore: contexts.ignore().cloned(),
-        context_times: context_times(request),
-        devices: devices.known(),
+        context_times,
+        devices: worker.devices().known(),
         run_inputs: run_inputs::of(request),
         ..request.options.clone()
-    }
+    })
 }
 
 /// Files about devices that cannot be read concern only those who want a device.

@@ -174,7 +174,7 @@ impl Copier<'_> {
             };
             (self.observer)(&Step { id: id.to_owned(), size: None, placed });
         };
-        let pushed = engine.push_config(&config, to, None, &events, &AtomicBool::new(false))?;
+        let pushed = engine.push_config(&config, to, None, None, &events, &AtomicBool::new(false))?;
         Ok(Copied { digest: Some(pushed.digest), manifests: 1, bytes: None })
     }
 

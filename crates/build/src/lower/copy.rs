@@ -197,42 +197,50 @@ impl Lowering<'_, '_> {
         };
         let text = self.expand(word, site)?;
         let refuse = |sentence: String| Err(site.word(word.span, says(sentence)));
-        let git = GitSource::parse(&text);
         let Some(remote) = remote else {
-            return match git {
+            return match GitSource::parse(&text) {
                 Ok(None) if is_http(&text) => refuse("source can't be a URL for COPY".to_owned()),
                 Ok(None) => Ok(CopySource::Path(text)),
                 Ok(Some(_)) | Err(_) => refuse("source can't be a git ref for COPY".to_owned()),
             };
         };
-        let git = match (git, &remote.checksum) {
-            (Ok(Some(source)), Some(checksum)) => source.with_checksum(checksum).map(Some),
-            (git, _) => git,
-        };
-        match git {
-            Err(error) => refuse(error.to_string()),
-            Ok(Some(mut source)) => {
-                source.keep_git_dir |= remote.keep_git_dir;
-                // With a fixed time nothing may depend on when it was checked out.
-                source.commit_times |= self.shared.epoch.is_some();
-                Ok(CopySource::Git { url: text, source })
-            }
-            Ok(None) if is_http(&text) => match remote.checksum.as_deref().map(str::parse::<Digest>) {
-                Some(Err(_)) => refuse(format!(
-                    "invalid checksum {:?}: use sha256:<64 hexadecimal digits>",
-                    remote.checksum.as_deref().unwrap_or_default()
-                )),
-                checksum => {
-                    let (name, checksum) = (file_name(&text), checksum.and_then(Result::ok));
-                    Ok(CopySource::Http { url: text, name, checksum })
-                }
-            },
-            Ok(None) if remote.checksum.is_some() => {
-                refuse("checksum requires HTTP(S) or Git sources".to_owned())
-            }
+        let (checksum, epoch) = (remote.checksum.as_deref(), self.shared.epoch.is_some());
+        match remote_source(&text, checksum, remote.keep_git_dir, epoch) {
+            Err(sentence) => refuse(sentence),
+            Ok(Some(source)) => Ok(source),
+            Ok(None) if checksum.is_some() => refuse("checksum requires HTTP(S) or Git sources".to_owned()),
             Ok(None) => Ok(CopySource::Path(text)),
         }
     }
+}
+
+/// What an ADD fetches; `None` if it is a path. With `fixed_times` nothing may depend on when a repository was checked
+/// out. The error is a sentence about the source.
+pub(crate) fn remote_source(
+    text: &str,
+    checksum: Option<&str>,
+    keep_git_dir: bool,
+    fixed_times: bool,
+) -> Result<Option<CopySource>, String> {
+    let git = match (GitSource::parse(text), checksum) {
+        (Ok(Some(source)), Some(checksum)) => source.with_checksum(checksum).map(Some),
+        (git, _) => git,
+    };
+    let url = text.to_owned();
+    if let Some(mut source) = git.map_err(|error| error.to_string())? {
+        source.keep_git_dir |= keep_git_dir;
+        source.commit_times |= fixed_times;
+        return Ok(Some(CopySource::Git { url, source }));
+    }
+    if !is_http(text) {
+        return Ok(None);
+    }
+    let checksum = checksum.map(|checksum| {
+        checksum
+            .parse::<Digest>()
+            .map_err(|_| format!("invalid checksum {checksum:?}: use sha256:<64 hexadecimal digits>"))
+    });
+    Ok(Some(CopySource::Http { url, name: file_name(text), checksum: checksum.transpose()? }))
 }
 
 fn ordered(sources: &[Written]) -> Vec<&Written> {

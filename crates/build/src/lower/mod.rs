@@ -13,6 +13,7 @@ use crate::{
 };
 pub use change::{ChangeError, apply_changes};
 pub use copy::file_name;
+pub(crate) use copy::remote_source;
 use effect::Effect;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};

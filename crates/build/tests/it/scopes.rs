@@ -117,11 +117,8 @@ fn an_epoch_may_name_files_which_have_no_time() {
     let mut timed = with(&[("SOURCE_DATE_EPOCH", "context")]);
     timed.context_times.insert("context".to_owned(), jiff::Timestamp::from_second(1_500_000_000).unwrap());
     assert_eq!(result("", "ARG SOURCE_DATE_EPOCH\nRUN put /r $SOURCE_DATE_EPOCH", &timed), "1500000000");
-    let error = |value: &str, name: &str| {
-        let mut world = World::default();
-        let dockerfile = format!("FROM conform-base:1 AS {name}\n");
-        world.build_with(&dockerfile, &with(&[("SOURCE_DATE_EPOCH", value)])).error()
-    };
-    assert_eq!(error("soon", "other"), "invalid SOURCE_DATE_EPOCH: soon");
-    assert!(error("Sources", "sources").contains("seconds since 1970"));
+    let error = World::default()
+        .build_with("FROM conform-base:1 AS other\n", &with(&[("SOURCE_DATE_EPOCH", "soon")]))
+        .error();
+    assert_eq!(error, "invalid SOURCE_DATE_EPOCH: soon");
 }

@@ -4,6 +4,7 @@ use crate::parse;
 const FILE: &str = "\
 # VERSION of the tool
 ARG VERSION=1.0
+ARG NEEDED=no ONLY_GLOBAL=no
 FROM golang:${VERSION} AS build
 # TOKEN for the registry
 ARG TOKEN
@@ -14,7 +15,7 @@ ARG UNUSED=1
 # final the image that is shipped
 FROM --platform=linux/amd64 alpine AS final
 COPY --from=build /x /x
-RUN --mount=type=ssh --mount=type=secret,target=/run/other true
+RUN --mount=type=ssh --mount=type=secret,target=/run/other --mount=type=secret,id=dir/name true
 ";
 
 #[test]
@@ -46,7 +47,7 @@ fn what_the_last_stage_takes_comes_from_the_stages_it_needs() {
     let ids = |resources: &[Resource]| -> Vec<_> {
         resources.iter().map(|found| format!("{} {}", found.id, found.required)).collect()
     };
-    assert_eq!(ids(&outline.secrets), ["key true", "other false"]);
+    assert_eq!(ids(&outline.secrets), ["key true", "other false", "dir/name false"]);
     assert_eq!(ids(&outline.ssh), ["default false"]);
     assert_eq!(ids(&outline.caches), ["/root/.cache false"]);
 }

@@ -52,6 +52,8 @@ impl ArchiveForm {
 pub(super) struct Saved {
     pub(super) config: Raw<ImageConfig>,
     pub(super) names: Vec<Reference>,
+    /// Of its manifest, beside those of the form.
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 /// A layer as it stands in an archive.
@@ -88,7 +90,15 @@ pub(super) fn manifest(image: &Saved, blobs: &HashMap<DiffId, Blob>, form: &Arch
         media_type: Some(form.manifest_type().to_owned()),
         config: descriptor(config, image.config.digest(), image.config.bytes().len() as u64),
         layers: layers.map(|blob| descriptor(form.layer_type(), &blob.digest, blob.length)).collect(),
-        annotations: if form.docker_types { BTreeMap::new() } else { form.annotations.clone() },
+        annotations: match form.docker_types {
+            true => BTreeMap::new(),
+            false => image
+                .annotations
+                .iter()
+                .chain(&form.annotations)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        },
     }
 }
 

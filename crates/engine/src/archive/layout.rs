@@ -1,12 +1,13 @@
 //! An image out of an OCI layout that is a directory (`--build-context NAME=oci-layout://DIRECTORY`): the one that is
 //! meant, and nothing else of it, goes the way of `load`.
 use super::REF_NAME;
-use super::load::Loaded;
 use crate::{Engine, EngineError};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{PipeWriter, Read, Write};
 use std::path::Path;
-use strata_oci::{Descriptor, Digest, ImageId, Index, Manifest};
+use strata_oci::{Descriptor, Digest, ImageConfig, ImageId, Index, Manifest, Raw};
+use strata_store::Lease;
 
 /// A manifest or index is no larger.
 const MAX_DOCUMENT: u64 = 4 << 20;
@@ -15,15 +16,40 @@ const MAX_INDEXES: usize = 4;
 /// What is meant without a tag, if it is there.
 const DEFAULT_TAG: &str = "latest";
 
+/// An image that is only held, for a build that copies from it or stands on it.
+#[derive(Clone)]
+pub struct LayoutImage {
+    config: Raw<ImageConfig>,
+    _lease: Lease,
+}
+
+impl LayoutImage {
+    /// Digest of its config.
+    pub fn id(&self) -> ImageId {
+        ImageId::new(*self.config.digest())
+    }
+
+    pub(crate) fn config(&self) -> &Raw<ImageConfig> {
+        &self.config
+    }
+}
+
+impl fmt::Debug for LayoutImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LayoutImage").field(&self.id()).finish()
+    }
+}
+
 impl Engine {
     /// Takes in the image of a layout that has a tag or a digest; without either the one called `latest`, or the only one.
-    /// It gets no name.
-    pub fn load_layout(
+    /// It is there as long as one of its clones, and no image of the store.
+    pub fn layout_image(
         &self,
         directory: &Path,
         tag: Option<&str>,
         digest: Option<&Digest>,
-    ) -> Result<ImageId, EngineError> {
+    ) -> Result<LayoutImage, EngineError> {
+        let lease = self.store().leases().acquire()?;
         let index: Index = parse(&directory.join("index.json"))?;
         let mut chosen = choose(directory, &index, tag, digest)?.clone();
         let mut blobs = BTreeSet::new();
@@ -34,22 +60,17 @@ impl Engine {
         let (reader, writer) = std::io::pipe()?;
         let loaded = std::thread::scope(|threads| {
             let written = threads.spawn(|| send(directory, &index, &blobs, writer));
-            let loaded = self.load(Box::new(reader));
+            let loaded = self.unpack_images(&lease, Box::new(reader));
             // A reader that gave up leaves a broken pipe: its own error says why.
             match (loaded, written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))) {
                 (Ok(_), Err(error)) => Err(error.into()),
                 (loaded, _) => loaded,
             }
         })?;
-        loaded
-            .into_iter()
-            .find_map(|image| match image {
-                Loaded::Untagged(id) => Some(id),
-                Loaded::Tagged(_) => None,
-            })
-            .ok_or_else(|| {
-                EngineError::Archive(format!("{}: the layout holds no image", directory.display()))
-            })
+        let image = loaded.into_iter().next().ok_or_else(|| {
+            EngineError::Archive(format!("{}: the layout holds no image", directory.display()))
+        })?;
+        Ok(LayoutImage { config: image.config, _lease: lease })
     }
 }
 

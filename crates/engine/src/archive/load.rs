@@ -4,6 +4,7 @@ use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
 use crate::{Engine, EngineError};
 use std::io::Read;
 use strata_oci::{Descriptor, DiffId, ImageConfig, ImageId, Index, Manifest, Platform, Raw, Reference};
+use strata_store::Lease;
 
 /// One image that came out of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,12 @@ pub enum Loaded {
     Untagged(ImageId),
 }
 
+/// An image of which the layers are in the store.
+pub(super) struct Unpacked {
+    pub(super) config: Raw<ImageConfig>,
+    pub(super) names: Vec<Reference>,
+}
+
 /// How deep indexes may be nested.
 const MAX_INDEXES: usize = 4;
 
@@ -21,7 +28,24 @@ impl Engine {
     /// Reads an archive of either kind, plain, gzip or zstd. Config bytes, and so image IDs, are kept as they are.
     pub fn load(&self, input: Box<dyn Read + Send>) -> Result<Vec<Loaded>, EngineError> {
         let lease = self.store().leases().acquire()?;
-        let mut members = Members::read(self, &lease, input)?;
+        let mut loaded = Vec::new();
+        for Unpacked { config, names } in self.unpack_images(&lease, input)? {
+            let id = self.store().images().publish(&config, &names)?;
+            match &names[..] {
+                [] => loaded.push(Loaded::Untagged(id)),
+                names => loaded.extend(names.iter().cloned().map(Loaded::Tagged)),
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Takes in the layers of an archive's images, kept by the lease; the images themselves are not recorded.
+    pub(super) fn unpack_images(
+        &self,
+        lease: &Lease,
+        input: Box<dyn Read + Send>,
+    ) -> Result<Vec<Unpacked>, EngineError> {
+        let mut members = Members::read(self, lease, input)?;
         let images = if let Some(manifest) = members.optional("manifest.json") {
             docker_images(manifest)?
         } else if let Some(index) = members.optional("index.json") {
@@ -36,36 +60,27 @@ impl Engine {
         if images.is_empty() {
             return Err(EngineError::Archive("the archive holds no image".to_owned()));
         }
-        let mut loaded = Vec::new();
-        for image in images {
-            loaded.extend(self.load_image(&mut members, &image)?);
-        }
-        Ok(loaded)
+        images.into_iter().map(|image| unpack_image(&mut members, image)).collect()
     }
+}
 
-    fn load_image(&self, members: &mut Members, image: &Found) -> Result<Vec<Loaded>, EngineError> {
-        let bytes = members.document(&image.config)?.to_vec();
-        let config: Raw<ImageConfig> = Raw::parse(bytes).map_err(|error| {
-            EngineError::Archive(format!("{} is not an image config: {error}", image.config))
-        })?;
-        let diff_ids: Vec<DiffId> = config.value().rootfs.diff_ids.clone();
-        if diff_ids.len() != image.layers.len() {
-            return Err(EngineError::Archive(format!(
-                "{} lists {} layers, but the manifest {}",
-                image.config,
-                diff_ids.len(),
-                image.layers.len()
-            )));
-        }
-        for (position, (path, diff_id)) in image.layers.iter().zip(&diff_ids).enumerate() {
-            members.publish(path, *diff_id, &diff_ids[..position])?;
-        }
-        let id = self.store().images().publish(&config, &image.names)?;
-        if image.names.is_empty() {
-            return Ok(vec![Loaded::Untagged(id)]);
-        }
-        Ok(image.names.iter().cloned().map(Loaded::Tagged).collect())
+fn unpack_image(members: &mut Members, image: Found) -> Result<Unpacked, EngineError> {
+    let bytes = members.document(&image.config)?.to_vec();
+    let config: Raw<ImageConfig> = Raw::parse(bytes)
+        .map_err(|error| EngineError::Archive(format!("{} is not an image config: {error}", image.config)))?;
+    let diff_ids: Vec<DiffId> = config.value().rootfs.diff_ids.clone();
+    if diff_ids.len() != image.layers.len() {
+        return Err(EngineError::Archive(format!(
+            "{} lists {} layers, but the manifest {}",
+            image.config,
+            diff_ids.len(),
+            image.layers.len()
+        )));
     }
+    for (position, (path, diff_id)) in image.layers.iter().zip(&diff_ids).enumerate() {
+        members.publish(path, *diff_id, &diff_ids[..position])?;
+    }
+    Ok(Unpacked { config, names: image.names })
 }
 
 /// An image as an archive describes it: member paths.

@@ -27,7 +27,9 @@ impl Engine {
         form: &ArchiveForm,
         out: &File,
     ) -> Result<Descriptor, EngineError> {
-        Ok(self.write_archive(&[Saved { config, names }], form, out)?.swap_remove(0))
+        Ok(self
+            .write_archive(&[Saved { config, names, annotations: BTreeMap::new() }], form, out)?
+            .swap_remove(0))
     }
 
     /// An image's manifest with its layers as they are, uncompressed; and its descriptor.
@@ -40,7 +42,7 @@ impl Engine {
         for layer in &config.value().rootfs.diff_ids {
             blobs.insert(*layer, self.layer_blob(layer, &form)?.0);
         }
-        let image = Saved { config: config.clone(), names: Vec::new() };
+        let image = Saved { config: config.clone(), names: Vec::new(), annotations: BTreeMap::new() };
         let manifest = Raw::new(manifest(&image, &blobs, &form));
         Ok((descriptors(&image, &manifest, &form).swap_remove(0), manifest))
     }
@@ -92,7 +94,8 @@ impl Engine {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
                     order.push(id);
-                    new.insert(Saved { config: images.config(&id)?, names: Vec::new() })
+                    let (config, annotations) = (images.config(&id)?, images.annotations(&id)?);
+                    new.insert(Saved { config, names: Vec::new(), annotations })
                 }
             };
             let reference = name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());

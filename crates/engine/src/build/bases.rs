@@ -8,7 +8,7 @@ use std::sync::Arc;
 use strata_build::{
     Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Origin, Selection, WorkerError,
 };
-use strata_oci::{Digest, ImageId, Platform, Reference};
+use strata_oci::{Digest, ImageConfig, ImageId, Platform, Raw, Reference};
 
 impl EngineWorker<'_> {
     /// An image of the store: by name, if it is one for the platform and need not be asked for again; or by its ID or the
@@ -30,6 +30,10 @@ impl EngineWorker<'_> {
         }
         // Only what can be nothing but an ID: names come first, and a registry may have this one.
         let name = reference.familiar_name();
+        let layouts = self.request().layout_images.iter();
+        if let Some(image) = layouts.into_iter().find(|image| image.id().short() == name) {
+            return self.held(image.config().clone()).map(Some);
+        }
         let by_id = named.is_none() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match by_id.then(|| images.resolve(&name)) {
             Some(Ok(id)) => Ok(Some(self.stored(id)?)),
@@ -38,15 +42,20 @@ impl EngineWorker<'_> {
     }
 
     fn stored(&self, id: ImageId) -> Result<Base<LayerHandle>, EngineError> {
+        self.held(self.engine().store().images().config(&id)?)
+    }
+
+    /// An image of which all layers are in the store.
+    fn held(&self, config: Raw<ImageConfig>) -> Result<Base<LayerHandle>, EngineError> {
         let store = self.engine().store();
-        let config = store.images().config(&id)?;
+        let image_id = ImageId::new(*config.digest());
         let layers = &config.value().rootfs.diff_ids;
         self.lease().hold(layers)?;
         let handles = store.layers().records(layers)?.into_iter().map(|layer| {
             LayerHandle::committed_as(CommittedLayer { diff_id: layer.diff_id, size: layer.content_size })
         });
         let layers = handles.collect();
-        Ok(Base { image_id: id, config, layers })
+        Ok(Base { image_id, config, layers })
     }
 
     /// An image of a registry. Only its config is fetched, and not even that if it was before.

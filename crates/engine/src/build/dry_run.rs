@@ -23,7 +23,8 @@ impl Engine {
         let cache = cache::StoreCache::new(self.store(), &shared);
         let worker = EngineWorker::new(self, request, &contexts, lease.clone(), &cache, events, cancel);
         let builder = Builder { worker: &worker, cache: &cache, events, clock: &|| super::now(), cancel };
-        let forecasts = builder.dry_run(dockerfile, &super::options(request, &contexts, worker.devices()));
+        let options = super::options(request, &contexts, dockerfile, &worker)?;
+        let forecasts = builder.dry_run(dockerfile, &options);
         contexts.save();
         Ok(forecasts?)
     }

@@ -10,7 +10,7 @@ use crate::archive::ArchiveForm;
 use crate::transfer::{Progress, Pushed, Recipe, TransferEvents};
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -67,11 +67,12 @@ impl Engine {
         report: &BuildReport,
         reference: &Reference,
         recipe: Option<Recipe>,
+        annotations: &BTreeMap<String, String>,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
         events(Progress::PushingTo(&reference.name()));
-        self.push_config(&report.config, reference, recipe, events, cancel)
+        self.push_config(&report.config, reference, recipe, Some(annotations), events, cancel)
     }
 
     /// The descriptor of the manifest under which a build would be pushed uncompressed.

@@ -42,6 +42,8 @@ mod tests {
                 .map(|(name, address)| ((*name).to_owned(), (*address).to_owned()))
                 .collect(),
             device_directories: Vec::new(),
+            annotations: BTreeMap::new(),
+            layout_images: Vec::new(),
             shm_size: None,
             ulimits: limits.iter().map(|(name, soft, hard)| ((*name).to_owned(), *soft, *hard)).collect(),
         }

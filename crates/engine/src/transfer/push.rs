@@ -10,10 +10,11 @@ use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
 use sender::Sender;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Recipe;
-use strata_oci::{Digest, ImageConfig, ImageId, Raw, Reference};
-use strata_store::Origin;
+use strata_oci::{Digest, ImageConfig, ImageId, Manifest, Raw, Reference};
+use strata_store::{Origin, StoredManifest};
 
 /// What is asked of `push`.
 #[derive(Clone, Debug)]
@@ -58,27 +59,34 @@ impl Engine {
             let config = images.config(&id)?;
             let lease = self.store().leases().acquire()?;
             lease.hold(&config.value().rootfs.diff_ids)?;
-            self.push_config(&config, reference, request.recipe, events, cancel)
+            self.push_config(&config, reference, request.recipe, None, events, cancel)
         };
         let pushed: Result<Vec<Pushed>, EngineError> = references.iter().map(push).collect();
         // Whatever fails once it is cancelled fails because of that.
         pushed.map_err(|error| check(cancel).err().unwrap_or(error))
     }
 
-    /// Sends an image that need not be recorded in the store; its layers must be there, and held.
+    /// Sends an image that need not be recorded in the store; its layers must be there, and held. `annotations` are those
+    /// of its manifest, in place of what the store knows.
     pub(crate) fn push_config(
         &self,
         config: &Raw<ImageConfig>,
         reference: &Reference,
         recipe: Option<Recipe>,
+        annotations: Option<&BTreeMap<String, String>>,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
         let images = self.store().images();
         let id = ImageId::new(*config.digest());
-        let known = if recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
+        let kept = images.annotations(&id)?;
+        let annotations = annotations.unwrap_or(&kept);
+        let mut known = if recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
+        if !annotations.is_empty() {
+            known.retain(|known| self.has_annotations(known, annotations));
+        }
         let sender = Sender::new(self, reference, recipe, events);
-        let manifest = sender.send(config, &known, cancel)?;
+        let manifest = sender.send(config, &known, annotations, cancel)?;
         let tag = reference.tag().unwrap_or("latest");
         sender.name(tag, &manifest)?;
         let pushed = Pushed {
@@ -97,6 +105,12 @@ impl Engine {
         }
         events(Progress::Pushed(&pushed));
         Ok(pushed)
+    }
+
+    /// Whether a manifest of old has these annotations and no others.
+    fn has_annotations(&self, known: &StoredManifest, wanted: &BTreeMap<String, String>) -> bool {
+        let bytes = self.store().blobs().get(&known.digest).unwrap_or_default();
+        serde_json::from_slice::<Manifest>(&bytes).is_ok_and(|manifest| manifest.annotations == *wanted)
     }
 
     /// Every tag that a repository has here.

@@ -137,6 +137,8 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         surroundings: Default::default(),
         add_hosts: Vec::new(),
         device_directories: Vec::new(),
+        annotations: Default::default(),
+        layout_images: Vec::new(),
         shm_size: None,
         ulimits: Vec::new(),
         keep_image: true,

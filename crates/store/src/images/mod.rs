@@ -1,4 +1,5 @@
 //! Images: a config, its layers, and the names that point at it.
+mod annotations;
 pub(crate) mod conflict;
 mod list;
 mod origin;

@@ -67,6 +67,41 @@ fn an_image_of_a_layout_is_a_context() {
     let missing = String::from_utf8_lossy(&build("one:three").stderr).into_owned();
     assert!(missing.contains("one: the layout holds no image three; it holds: "), "{missing}");
     assert_eq!(build("nosuch").status.code(), Some(1));
+    // What was looked at is no image here: the last results are, and the base.
+    let all = world.ok(&["images", "-a", "--format", "{{.Repository}}"]);
+    let ids = world.ok(&["images", "-aq", "--filter", "dangling=true"]);
+    assert_eq!((all.lines().filter(|name| *name == "<none>").count(), ids.lines().count()), (1, 1), "{all}");
+}
+
+/// `SOURCE_DATE_EPOCH` names a stage that fetches something: the time of that.
+#[test]
+fn the_time_of_a_stage_that_fetches() {
+    let world = World::new();
+    let tar = archive(&[("new", 0o644, b"x")]).into_inner().expect("memory");
+    let server = Server::start(move |request, out| match request.target.as_str() {
+        "/dated" => answer(out, "200 OK", &[("Last-Modified", "Sun, 13 Sep 2020 12:26:40 GMT")], b"text"),
+        "/tar" => answer(out, "200 OK", &[], &tar),
+        _ => answer(out, "200 OK", &[], b"text"),
+    });
+    let created = |target: &str| {
+        let url = server.url(target);
+        let text = format!(
+            "ARG SOURCE_DATE_EPOCH=Source\nFROM scratch AS source\nADD {url} /\nFROM scratch\nARG SOURCE_DATE_EPOCH\n\
+             LABEL epoch=$SOURCE_DATE_EPOCH\nCOPY --from=source / /\n"
+        );
+        world.file("ctx/Dockerfile", text.as_bytes());
+        world.ok(&["build", "-q", "-t", "dated", "ctx"]);
+        world.ok(&["inspect", "-f", "{{.Created}} {{.Config.Labels.epoch}}", "dated"])
+    };
+    assert_eq!(created("/dated"), "2020-09-13T12:26:40Z 1600000000\n");
+    // The server does not say, but the newest file in the archive does.
+    assert_eq!(created("/tar"), "2023-11-14T22:13:20Z 1700000000\n");
+    assert!(created("/undated").ends_with("Z \n"), "nothing says when it was made");
+    world.file("ctx/Dockerfile", b"ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nCOPY f /\n");
+    let output = world.output(&["build", "ctx"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("source-only requirements: unsupported COPY instruction"), "{stderr}");
+    assert!(stderr.contains("Dockerfile:2:1"), "{stderr}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `-o` in all its forms, `--annotation`, `--metadata-file`.
 
+use crate::registry::{Served, ask};
 use crate::world::World;
 use serde_json::Value;
 
@@ -89,6 +90,41 @@ fn annotations_stand_in_manifest_and_index() {
     assert_eq!(entry["annotations"], dated);
     let manifest = blob(&world, "layout", &entry["digest"]);
     assert_eq!(manifest["annotations"], serde_json::json!({ "all": "1", "own": "3" }));
+}
+
+/// Annotations go with an image that is pushed, now or later, and with one that is saved.
+#[test]
+fn annotations_stay_with_the_image() {
+    let world = world();
+    let served = Served::new(&world, &[]);
+    let name = |tag: &str| format!("{}/a:{tag}", served.address);
+    let annotations = |tag: &str| {
+        let text = ask(&served.address, "GET", &format!("/v2/a/manifests/{tag}"), b"").expect("an answer").1;
+        serde_json::from_slice::<Value>(&text).expect("a manifest")["annotations"].clone()
+    };
+    let (one, two, three) = (name("1"), name("2"), name("3"));
+    world.ok(&["build", "-q", "--annotation", "k=1", "--metadata-file", "meta", "--push", "-t", &one, "ctx"]);
+    assert_eq!(annotations("1"), serde_json::json!({ "k": "1" }));
+    let meta = json(&world.path("meta"));
+    let parts: Vec<&str> = meta["buildx.build.ref"].as_str().expect("a text").split('/').collect();
+    assert_eq!((parts.len(), parts[0], parts[2].len()), (3, "strata", 25));
+    world.ok(&["tag", &one, &two]);
+    world.ok(&["push", &two]);
+    assert_eq!(annotations("2"), serde_json::json!({ "k": "1" }));
+    // The same image, annotated otherwise.
+    world.ok(&["build", "-q", "--annotation", "manifest:k=2", "-t", &three, "ctx"]);
+    world.ok(&["push", &three]);
+    assert_eq!(annotations("3"), serde_json::json!({ "k": "2" }));
+    world.ok(&["push", "--compression", "zstd", &two]);
+    assert_eq!(annotations("2"), serde_json::json!({ "k": "2" }));
+    world.ok(&["save", "-o", "saved.tar", &three]);
+    let file = fs_err::File::open(world.path("saved.tar")).expect("saved").into_file();
+    tar::Archive::new(file).unpack(world.path("layout")).expect("a tar");
+    let index = json(&world.path("layout/index.json"));
+    assert_eq!(
+        blob(&world, "layout", &index["manifests"][0]["digest"])["annotations"],
+        serde_json::json!({ "k": "2" })
+    );
 }
 
 #[test]

@@ -2,9 +2,10 @@
 use super::{Fetched, Fetcher, RemoteError, Surroundings};
 use crate::build::{Secret, TarContext};
 use crate::{Engine, EngineError};
+use jiff::Timestamp;
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
-use strata_build::{GitSource, GitSourceError, file_name};
+use strata_build::{CopySource, GitSource, GitSourceError, file_name};
 use strata_layer::tree::SourceTree;
 
 /// Largest Dockerfile that is read from elsewhere.
@@ -104,6 +105,32 @@ impl Engine {
 }
 
 impl Fetcher<'_> {
+    /// When what an ADD takes was made: that of the commit, the server's `Last-Modified`, or else that of the newest file
+    /// in an archive. `None` if nothing says.
+    pub(in crate::build) fn time_of(&self, source: &CopySource) -> Result<Option<Timestamp>, EngineError> {
+        let fetched = self.fetch(source)?;
+        let seconds = match source {
+            CopySource::Http { .. } => match downloaded(&fetched)? {
+                Some(seconds) => Some(seconds),
+                None => self.newest_packed(&fetched),
+            },
+            _ => newest(&fetched)?,
+        };
+        Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+    }
+
+    /// The newest regular file of an archive; `None` if it is none.
+    fn newest_packed(&self, file: &Fetched) -> Option<i64> {
+        let mut head = Vec::new();
+        open(file).ok()?.take(512).read_to_end(&mut head).ok()?;
+        if !crate::build::is_archive(&head) {
+            return None;
+        }
+        let files = self.engine.tar_context(open(file).ok()?).ok()?.files();
+        let entries = SourceTree::walk(&*files, b"", None).ok()?;
+        entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.mtime).max()
+    }
+
     /// A repository's files; with their commit's time, the context has it too.
     fn checkout(&self, source: GitSource, commit_times: bool) -> Result<TarContext, EngineError> {
         let commit_times = source.commit_times || commit_times;

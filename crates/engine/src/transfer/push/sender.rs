@@ -57,6 +57,7 @@ impl<'a> Sender<'a> {
         &self,
         config: &Raw<ImageConfig>,
         known: &[StoredManifest],
+        annotations: &BTreeMap<String, String>,
         cancel: &AtomicBool,
     ) -> Result<Document, EngineError> {
         let mut announced = BTreeSet::new();
@@ -77,7 +78,7 @@ impl<'a> Sender<'a> {
                 sent => return sent,
             }
         }
-        self.anew(config, cancel)
+        self.anew(config, annotations, cancel)
     }
 
     /// The image as a repository had it: same manifest, same blobs, same digest.
@@ -148,7 +149,12 @@ impl<'a> Sender<'a> {
     }
 
     /// The image under a manifest of our own.
-    fn anew(&self, config: &Raw<ImageConfig>, cancel: &AtomicBool) -> Result<Document, EngineError> {
+    fn anew(
+        &self,
+        config: &Raw<ImageConfig>,
+        annotations: &BTreeMap<String, String>,
+        cancel: &AtomicBool,
+    ) -> Result<Document, EngineError> {
         let diff_ids = &config.value().rootfs.diff_ids;
         let mut layers: Vec<DiffId> = diff_ids.iter().rev().copied().collect();
         let mut seen = BTreeSet::new();
@@ -167,7 +173,7 @@ impl<'a> Sender<'a> {
             media_type: Some(media_type::OCI_MANIFEST.to_owned()),
             config: Descriptor::new(media_type::OCI_CONFIG, *config.digest(), config.bytes().len() as u64),
             layers: diff_ids.iter().map(|layer| placed[layer].clone()).collect(),
-            annotations: BTreeMap::new(),
+            annotations: annotations.clone(),
         });
         Ok(Document {
             digest: *manifest.digest(),

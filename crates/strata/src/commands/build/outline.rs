@@ -4,6 +4,8 @@ use super::call::location;
 use super::request::Dockerfile;
 use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use strata_engine::build::outline::{self, Resource};
 use strata_engine::build::{BuildRequest, Dockerfile as Parsed, Outline, Target};
@@ -82,7 +84,8 @@ fn outline_text(found: &Outline) -> String {
 
 fn targets_text(found: &[Target]) -> String {
     let mut rows = vec![row(&["TARGET", "DESCRIPTION"])];
-    rows.extend(found.iter().map(|target| {
+    let offered = found.iter().filter(|target| target.name.is_some() || target.default);
+    rows.extend(offered.map(|target| {
         let name = match (&target.name, target.default) {
             (Some(name), true) => format!("{name} (default)"),
             (Some(name), false) => name.clone(),
@@ -130,6 +133,7 @@ fn outline_document(found: &Outline, dockerfile: &Dockerfile) -> Value {
         ("secrets", found.secrets.iter().map(resource("name")).collect()),
         ("ssh", found.ssh.iter().map(resource("name")).collect()),
         ("cache", found.caches.iter().map(resource("ID")).collect()),
+        ("sources", json!([BASE64.encode(&dockerfile.text)])),
     ])
 }
 
@@ -144,5 +148,6 @@ fn targets_document(found: &[Target], dockerfile: &Dockerfile) -> Value {
             ("location", location(dockerfile, target.span)),
         ])
     };
-    json!({ "targets": found.iter().map(target).collect::<Vec<_>>() })
+    let sources = [BASE64.encode(&dockerfile.text)];
+    json!({ "targets": found.iter().map(target).collect::<Vec<_>>(), "sources": sources })
 }

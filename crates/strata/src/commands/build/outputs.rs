@@ -10,6 +10,7 @@ use clap::Args;
 use parse::{ImageOptions, Output, bad};
 use serde_json::{Map, Value, json};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,12 @@ impl Outputs {
         if images.is_empty() && !self.list.is_empty() && !self.annotations.is_empty() {
             return Err(bad("--annotation: none of the outputs is an image"));
         }
-        self.form(&ImageOptions::default(), request)?;
+        request.annotations = self.form(&ImageOptions::default(), request)?.annotations;
+        for output in &self.list {
+            if let Output::Image(image) | Output::Registry { image, kept: true } = output {
+                request.annotations.extend(self.form(image, request)?.annotations);
+            }
+        }
         images.into_iter().try_for_each(|image| self.form(image, request).map(drop))
     }
 
@@ -117,22 +123,13 @@ impl Outputs {
     }
 
     /// What the store cannot keep of what was asked for, and what cannot be done without `SOURCE_DATE_EPOCH`.
-    pub(super) fn remarks(&self, request: &BuildRequest, report: &BuildReport) -> Vec<String> {
+    pub(super) fn remarks(&self, report: &BuildReport) -> Vec<String> {
         let mut remarks = Vec::new();
         let images = || self.list.iter().filter_map(Output::image);
         if images().any(|image| image.clamp_times) && report.epoch.is_none() {
             remarks.push(
                 "rewrite-timestamp=true without SOURCE_DATE_EPOCH: times stay as they are; give \
                  --build-arg SOURCE_DATE_EPOCH=SECONDS"
-                    .to_owned(),
-            );
-        }
-        let stored =
-            |output: &Output| matches!(output, Output::Image(image) if !image.annotations.is_empty());
-        let all = request.keep_image && !self.annotations.is_empty();
-        if all || self.list.iter().any(stored) {
-            remarks.push(
-                "annotations belong to manifests: archives have them; images in the store and on registries do not yet"
                     .to_owned(),
             );
         }
@@ -190,9 +187,11 @@ impl Outputs {
                 Output::Registry { image, .. } => {
                     let shaped = engine.with_times(report, image.clamp_times)?;
                     let names = if image.names.is_empty() { &request.tags } else { &image.names };
+                    let annotations = self.form(image, request)?.annotations;
                     for name in names {
                         let shown = |progress: Progress<'_>| display.show(progress);
-                        let sent = engine.push_build(&shaped, name, image.recipe, &shown, cancel);
+                        let sent =
+                            engine.push_build(&shaped, name, image.recipe, &annotations, &shown, cancel);
                         display.end();
                         pushed = Some(sent.map_err(|error| bad(with_causes(&error)))?);
                     }
@@ -200,7 +199,7 @@ impl Outputs {
                 Output::Image(_) | Output::Nothing => {}
             }
         }
-        self.remarks(request, report).iter().for_each(|remark| tell(&format!("WARNING: {remark}")));
+        self.remarks(report).iter().for_each(|remark| tell(&format!("WARNING: {remark}")));
         match &self.metadata_file {
             Some(path) => self.write_metadata(engine, request, (report, written, pushed), path),
             None => Ok(()),
@@ -216,6 +215,7 @@ impl Outputs {
         path: &Path,
     ) -> Result<(), Failure> {
         let mut document = Map::new();
+        document.insert("buildx.build.ref".to_owned(), Value::from(build_reference()));
         let image = match archive {
             Some((report, manifest)) => Some((report.id, manifest)),
             None if request.keep_image || pushed.is_some() => Some((report.id, engine.manifest(report)?)),
@@ -241,6 +241,20 @@ impl Outputs {
         let text = serde_json::to_string_pretty(&document).map_err(Failure::new)?;
         write_file(path, |mut file| Ok(file.write_all(text.as_bytes())?))
     }
+}
+
+/// What buildx calls a build: builder, node and a name that no other build has.
+fn build_reference() -> String {
+    const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    // The standard library's seeds for hash tables are random numbers of the kernel's.
+    let random = || u128::from(RandomState::new().hash_one(std::process::id()));
+    let mut rest = random() << 64 | random();
+    let name = std::iter::from_fn(|| {
+        let letter = LETTERS[(rest % 36) as usize];
+        rest /= 36;
+        Some(char::from(letter))
+    });
+    format!("strata/strata/{}", name.take(25).collect::<String>())
 }
 
 /// A file, or standard output.

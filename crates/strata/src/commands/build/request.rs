@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use strata_engine::archive::LayoutImage;
 use strata_engine::build::{
     BuildOptions, BuildRequest, ContextSource, NamedContext, Network, NoCache, Remote, RemoteContext, Secret,
     Surroundings, TarContext, is_archive, is_remote,
@@ -119,7 +120,7 @@ impl Build {
             let (dockerfile, path) = self.dockerfile(&directory, &elsewhere)?;
             (dockerfile, path, ContextSource::Directory(directory))
         };
-        let (named, contexts) = self.named_contexts(&elsewhere)?;
+        let (named, contexts, layout_images) = self.named_contexts(&elsewhere)?;
         let tags = self.tag.iter().map(|tag| reference(tag)).collect::<Result<_, _>>()?;
         let scope = match path.as_deref() {
             Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
@@ -132,6 +133,7 @@ impl Build {
             context: source,
             dockerfile_path: path,
             contexts,
+            layout_images,
             keep_image: true,
             pull: self.pull,
             tags,
@@ -173,6 +175,7 @@ impl Build {
             ulimits,
             device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
+            annotations: BTreeMap::new(),
             shape: Default::default(),
             needs_layers: false,
             cache_from: self.cache.sources()?,
@@ -329,8 +332,8 @@ impl Build {
     fn named_contexts(
         &self,
         elsewhere: &Elsewhere<'_>,
-    ) -> Result<(NamedContexts, BTreeMap<String, ContextSource>), Failure> {
-        let (mut named, mut directories) = (BTreeMap::new(), BTreeMap::new());
+    ) -> Result<(NamedContexts, BTreeMap<String, ContextSource>, Vec<LayoutImage>), Failure> {
+        let (mut named, mut directories, mut layouts) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for text in &self.build_context {
             let (name, value) = text
                 .split_once('=')
@@ -340,8 +343,10 @@ impl Build {
             } else if let Some(layout) = value.strip_prefix("oci-layout://") {
                 let (directory, tag, digest) = layout_parts(layout)?;
                 let engine = elsewhere.global.engine()?;
-                let id = engine.load_layout(Path::new(directory), tag, digest.as_ref()).map_err(unfetched)?;
-                named.insert(name.to_owned(), NamedContext::Image(reference(&id.short())?));
+                let image =
+                    engine.layout_image(Path::new(directory), tag, digest.as_ref()).map_err(unfetched)?;
+                named.insert(name.to_owned(), NamedContext::Image(reference(&image.id().short())?));
+                layouts.push(image);
             } else {
                 let files = if is_remote(value) {
                     let engine = elsewhere.global.engine()?;
@@ -359,7 +364,7 @@ impl Build {
                 directories.insert(name.to_owned(), files);
             }
         }
-        Ok((named, directories))
+        Ok((named, directories, layouts))
     }
 }
 
