@@ -5,7 +5,7 @@ use crate::{
     BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Network, Security,
     Selection, path,
 };
-use strata_oci::Digest;
+use strata_oci::{Digest, Platform};
 
 /// Changes whenever the meaning of an input changes. Old records are then never found again.
 const VERSION: &str = "strata build cache key, version 1";
@@ -76,14 +76,25 @@ pub(crate) fn listing(digest: &str) -> CacheKey {
 
 /// The key of a step, given what it stands on and the digests of its files, in the order of [`selections`].
 pub(crate) fn step(step: &Step, options: &BuildOptions, parent: &Parent, digests: &[Digest]) -> StepKey {
-    let mut inputs = vec![input("step", step.instruction)];
+    encode(step.instruction, &step.op, (&options.platform, &options.run_inputs), parent, digests)
+}
+
+/// [`step`], of what counts alone. `every_run` is what the options add to every RUN.
+pub(crate) fn encode(
+    instruction: &str,
+    op: &Op,
+    every_run: (&Platform, &[Input]),
+    parent: &Parent,
+    digests: &[Digest],
+) -> StepKey {
+    let mut inputs = vec![input("step", instruction)];
     let mut digests = digests.iter().copied();
     let mut independent = false;
-    match &step.op {
+    match op {
         Op::Exec(op) => {
             exec(op, &mut digests, &mut inputs);
-            inputs.push(input("platform", options.platform.to_string()));
-            inputs.extend(options.run_inputs.iter().cloned());
+            inputs.push(input("platform", every_run.0.to_string()));
+            inputs.extend(every_run.1.iter().cloned());
         }
         Op::File(FileOp::Copy(op)) => {
             copy(op, digests.next(), &mut inputs);
@@ -106,8 +117,8 @@ pub(crate) fn step(step: &Step, options: &BuildOptions, parent: &Parent, digests
 }
 
 /// The file selections that enter a step's key: which input, and what of it.
-pub(crate) fn selections(step: &Step) -> Vec<(usize, Selection)> {
-    match &step.op {
+pub(crate) fn selections(op: &Op) -> Vec<(usize, Selection)> {
+    match op {
         Op::File(FileOp::Workdir { .. }) => Vec::new(),
         Op::File(FileOp::Copy(op)) => {
             copy_selection(op).map(|selection| (0, selection)).into_iter().collect()
@@ -199,8 +210,8 @@ fn copy(op: &CopyOp, files: Option<Digest>, inputs: &mut Vec<Input>) {
                 input(&format!("source <<{name}"), Digest::of(content).to_string())
             }
             // What was fetched counts, among the files, and not from where: a mirror gives the same layer.
-            CopySource::Http { name, .. } => input("source", format!("http(s) file {name}")),
-            CopySource::Git { .. } => input("source", "git repository"),
+            CopySource::Http { name, .. } => input("source http(s)", name),
+            CopySource::Git { .. } => input("source git", ""),
         });
     }
     inputs.push(input("destination", &op.destination));
@@ -249,6 +260,40 @@ mod tests {
         ];
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "{index}");
+        }
+    }
+
+    /// Files may be called what the encoding calls other things.
+    #[test]
+    fn no_source_is_taken_for_another() {
+        let names = ["a", "<<a", "http(s) file a", "source <<a", "git repository", "git", ""];
+        let path = |name: &str| CopySource::Path(name.to_owned());
+        let here_document = |name: &str| CopySource::Inline { name: name.to_owned(), content: Vec::new() };
+        let download =
+            |name: &str| CopySource::Http { url: String::new(), name: name.to_owned(), checksum: None };
+        let url = "https://h/r.git".to_owned();
+        let source = crate::GitSource::parse(&url).expect("an address").expect("a repository");
+        let mut sources = vec![CopySource::Git { url, source }];
+        sources.extend(names.iter().flat_map(|name| [path(name), here_document(name), download(name)]));
+        let mut keys = std::collections::HashSet::new();
+        for first in &sources {
+            for second in &sources {
+                let op = CopyOp {
+                    sources: vec![first.clone(), second.clone()],
+                    destination: "/".to_owned(),
+                    chown: None,
+                    chmod: None,
+                    link: false,
+                    parents: true,
+                    exclude: Vec::new(),
+                    unpack: true,
+                    epoch: None,
+                };
+                let every_run = (&Platform::default(), &[][..]);
+                let op = Op::File(FileOp::Copy(op));
+                let key = encode("ADD", &op, every_run, &scratch(), &[Digest::of(b"")]).own;
+                assert!(keys.insert(key.to_string()), "{first:?}, {second:?}");
+            }
         }
     }
 

@@ -21,6 +21,8 @@ mod epoch;
 mod error;
 mod event;
 mod explain;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod git;
 mod key;
 mod lower;

@@ -115,7 +115,7 @@ impl<'a, W: Worker, C: CacheIndex> Prober<'a, W, C> {
         end: &dyn Fn(usize) -> Option<Parent>,
     ) -> Result<Option<StepKey>, BuildError> {
         let mut digests = Vec::new();
-        for (index, selection) in key::selections(step) {
+        for (index, selection) in key::selections(&step.op) {
             let digest = match &step.inputs[index] {
                 InputRef::Stage(stage) => match end(*stage) {
                     Some(end) => self.alias(step, &end, &selection)?,

@@ -99,7 +99,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     ) -> Result<Option<Vec<record::Listing>>, BuildError> {
         let mut listings = Vec::new();
         let is_copy = matches!(step.op, Op::File(_));
-        for ((index, selection), digest) in key::selections(step).into_iter().zip(&ready.digests) {
+        for ((index, selection), digest) in key::selections(&step.op).into_iter().zip(&ready.digests) {
             let files = &ready.files[index];
             if !is_copy && matches!(files, Files::Layers(_)) {
                 continue;
@@ -160,7 +160,7 @@ pub(super) fn reason<W: Worker, C: CacheIndex>(
         found.map_or_else(Vec::new, |record| record.files)
     };
     let now = || {
-        let (index, selection) = key::selections(step).into_iter().next()?;
+        let (index, selection) = key::selections(&step.op).into_iter().next()?;
         let origin = files.get(index)?.as_ref()?.origin();
         Some(with.worker.select(origin, &selection, Detail::Files).ok()?.files)
     };

@@ -168,7 +168,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             stages.push(solved);
         }
         let mut digests = Vec::new();
-        for (index, selection) in key::selections(step) {
+        for (index, selection) in key::selections(&step.op) {
             let digest = match &stages[index] {
                 Some(solved) => self.measure(step, files[index].origin(), solved, &selection),
                 None => self.prober.select(step, &step.inputs[index], &selection),
