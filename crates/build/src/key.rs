@@ -1,6 +1,6 @@
 //! Cache keys by `spec/build.md` 4.1: a key is the hash of its named inputs and of nothing else, so that two records
 //! can be compared input by input.
-use crate::lower::{LoweredStage, Op, Step};
+use crate::lower::{CACHE_MODE, LoweredStage, Op, SECRET_MODE, SSH_MODE, Step};
 use crate::{
     BuildOptions, CacheKey, CopyOp, CopySource, ExecOp, FileOp, Input, Mount, MountKind, Network, Security,
     Selection, path,
@@ -190,12 +190,26 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
             MountKind::Script { content } => format!("script {}", Digest::of(content)),
         };
         inputs.push(input(&format!("mount {}", mount.target), what));
+        inputs.extend(permissions(mount));
         if mount_selection(mount).is_some() {
             let digest = digests.next().expect("one digest for every selection");
             inputs.push(input(&format!("{FILES} of mount {}", mount.target), digest.to_string()));
         }
     }
     inputs.extend(op.secret_env.iter().map(|secret| input(&format!("secret {}", secret.name), &secret.id)));
+}
+
+/// Who may read a secret, use an agent or write into a cache decides what a step under another user sees. What is usual is
+/// left out.
+fn permissions(mount: &Mount) -> Option<Input> {
+    let (usual, mode, uid, gid) = match mount.kind {
+        MountKind::Cache { mode, uid, gid, .. } => (CACHE_MODE, mode, uid, gid),
+        MountKind::Secret { mode, uid, gid, .. } => (SECRET_MODE, mode, uid, gid),
+        MountKind::Ssh { mode, uid, gid, .. } => (SSH_MODE, mode, uid, gid),
+        MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Script { .. } => return None,
+    };
+    let name = format!("permissions of mount {}", mount.target);
+    ((mode, uid, gid) != (usual, 0, 0)).then(|| input(&name, format!("{mode:04o} {uid}:{gid}")))
 }
 
 fn copy(op: &CopyOp, files: Option<Digest>, inputs: &mut Vec<Input>) {

@@ -10,9 +10,30 @@ use strata_oci::{Digest, Platform};
 
 /// Words that the encoding itself uses, and what might be taken for them.
 const WORDS: [&str; 24] = [
-    "", "a", "b", "a b", "/", "/a", "a/", "/a/b", "*", "source", "source <<", "<<a", "http(s) file a",
-    "git repository", "files", "env ", "mount ", "secret a", "true", "parent", "destination", "--link",
-    "unpack", "bind read-only",
+    "",
+    "a",
+    "b",
+    "a b",
+    "/",
+    "/a",
+    "a/",
+    "/a/b",
+    "*",
+    "source",
+    "source <<",
+    "<<a",
+    "http(s) file a",
+    "git repository",
+    "files",
+    "env ",
+    "mount ",
+    "secret a",
+    "true",
+    "parent",
+    "destination",
+    "--link",
+    "unpack",
+    "bind read-only",
 ];
 
 /// One of the words, or any text.
@@ -60,7 +81,7 @@ pub enum Kind {
     Script(Text),
 }
 
-/// The parts of a step, whatever it is; each can be taken from another.
+/// The parts of a step, whatever it is.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Written {
     instruction: u8,
@@ -78,30 +99,6 @@ pub struct Written {
 }
 
 impl Written {
-    /// This step with the parts of `donor` that the mask names.
-    pub fn mixed(&self, donor: &Self, mask: u32) -> Self {
-        let mut mixed = self.clone();
-        let mut bits = (0..32).map(|bit| mask >> bit & 1 == 1);
-        let mut taken = || bits.next().unwrap_or_default();
-        macro_rules! take {
-            ($($field:ident)*) => {$(if taken() { mixed.$field.clone_from(&donor.$field); })*};
-        }
-        take!(instruction parent epoch sources mounts digests platform choices);
-        for (to, from) in mixed.lists.iter_mut().zip(&donor.lists) {
-            if taken() { to.clone_from(from); }
-        }
-        for (to, from) in mixed.pairs.iter_mut().zip(&donor.pairs) {
-            if taken() { to.clone_from(from); }
-        }
-        for (to, from) in mixed.words.iter_mut().zip(&donor.words) {
-            if taken() { to.clone_from(from); }
-        }
-        for (to, from) in mixed.flags.iter_mut().zip(&donor.flags) {
-            if taken() { *to = *from; }
-        }
-        mixed
-    }
-
     pub fn digests(&self, number: usize) -> Vec<Digest> {
         let byte = |index: usize| self.digests.get(index).copied().unwrap_or_default();
         (0..number).map(|index| Digest::of(&[byte(index)])).collect()
@@ -125,7 +122,8 @@ impl Written {
         let (os, architecture, variant) = &self.platform;
         let inputs = self.pairs(1).into_iter();
         Step {
-            instruction: ["RUN", "COPY", "ADD", "WORKDIR", "FROM"][usize::from(self.instruction) % 5].to_owned(),
+            instruction: ["RUN", "COPY", "ADD", "WORKDIR", "FROM"][usize::from(self.instruction) % 5]
+                .to_owned(),
             op: match self.instruction % 5 {
                 0 => Operation::Exec(self.exec()),
                 3 => Operation::File(self.workdir()),
@@ -141,7 +139,9 @@ impl Written {
             run_inputs: inputs.map(|(name, value)| Input { name: format!("option {name}"), value }).collect(),
             parent: match &self.parent {
                 (true, image) => Below::Base(image.get()),
-                (false, step) => Below::Step(CacheKey::from_bytes(*Digest::of(step.get().as_bytes()).as_bytes())),
+                (false, step) => {
+                    Below::Step(CacheKey::from_bytes(*Digest::of(step.get().as_bytes()).as_bytes()))
+                }
             },
         }
     }
@@ -177,6 +177,7 @@ impl Written {
             security: [Security::Sandbox, Security::Insecure][usize::from(self.choices[1]) % 2],
             mounts: self.mounts.iter().take(4).map(mount).collect(),
             secret_env: self.pairs(2).into_iter().map(secret).collect(),
+            devices: texts(&self.lists[1]),
             proxy: self.pairs(3),
         }
     }
@@ -280,10 +281,9 @@ fn without_place(source: &mut CopySource, parents: bool) {
 fn without_names(mount: &mut Mount) {
     match &mut mount.kind {
         MountKind::Bind { source, .. } => source.clear(),
-        MountKind::Cache { id, sharing, seed, mode, .. } => {
+        MountKind::Cache { id, sharing, seed, .. } => {
             id.clear();
             *sharing = Sharing::Shared;
-            *mode = 0;
             if let Some((_, path)) = seed {
                 path.clear();
             }

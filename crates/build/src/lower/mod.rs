@@ -16,6 +16,7 @@ pub use copy::file_name;
 pub(crate) use copy::remote_source;
 use effect::Effect;
 use jiff::Timestamp;
+pub(crate) use run::{CACHE_MODE, SECRET_MODE, SSH_MODE};
 use std::collections::{BTreeMap, BTreeSet};
 use strata_dockerfile::{ArgDeclaration, Command, Dockerfile, Instruction, Span};
 use strata_oci::{History, RuntimeConfig};

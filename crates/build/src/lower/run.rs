@@ -12,9 +12,10 @@ use strata_dockerfile::{
 
 /// Where the script of a heredoc with `#!` appears.
 const SCRIPTS: &str = "/dev/pipes";
-const CACHE_MODE: u32 = 0o755;
-const SECRET_MODE: u32 = 0o400;
-const SSH_MODE: u32 = 0o600;
+/// Modes of what a mount makes, when it does not say.
+pub(crate) const CACHE_MODE: u32 = 0o755;
+pub(crate) const SECRET_MODE: u32 = 0o400;
+pub(crate) const SSH_MODE: u32 = 0o600;
 
 /// The mounts of one RUN, sorted by how the worker gets them.
 #[derive(Default)]

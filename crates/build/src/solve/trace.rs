@@ -103,7 +103,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             InputRef::Stage(other) => Some(key::selection(&self.end(other)?, &selection)),
             _ => None,
         };
-        key::selections(step).into_iter().filter_map(of_stage).collect()
+        key::selections(&step.op).into_iter().filter_map(of_stage).collect()
     }
 }
 

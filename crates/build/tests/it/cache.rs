@@ -485,6 +485,27 @@ fn secrets_count_by_name_and_never_by_value() {
 }
 
 #[test]
+fn who_may_read_a_mount_enters_the_key_of_run() {
+    for (kind, usual, other) in [
+        ("type=secret,id=a", "mode=0400", "mode=0444"),
+        ("type=secret,id=a", "uid=0", "uid=1000"),
+        ("type=ssh", "mode=0600", "gid=5"),
+        ("type=cache,target=/c", "mode=0755,uid=0,gid=0", "mode=0700"),
+    ] {
+        let mut world = World::default();
+        world.agreeable = true;
+        let file = |options: &str| format!("FROM conform-base:1\nRUN --mount={kind},{options} put /a 1\n");
+        world.build(&format!("FROM conform-base:1\nRUN --mount={kind} put /a 1\n")).built();
+        assert_eq!(
+            world.build(&file(usual)).ran(),
+            Vec::<&str>::new(),
+            "{kind},{usual} is what it is anyway"
+        );
+        assert_eq!(world.build(&file(other)).ran(), ["exec put /a 1"], "{kind},{other}");
+    }
+}
+
+#[test]
 fn a_target_shares_the_cache_of_the_whole() {
     let mut world = World::with(&[("a", "1")]);
     let dockerfile = "FROM conform-base:1 AS one\nRUN random /r\nFROM one AS two\nCOPY a /a\n";
