@@ -9,10 +9,15 @@ def write(directory, name, text):
 
 
 class Inputs:
-    def __init__(self, directory, repo, files, builder):
-        """`builder` makes what is best made by building an image: a tool."""
-        self.directory, self.repo, self.files, self.builder = directory, repo, files, builder
+    def __init__(self, directory, repo, files, builder, small=False):
+        """`builder` makes what is best made by building an image: a tool. `small`: a tenth of everything."""
+        self.directory, self.repo, self.builder, self.small = directory, repo, builder, small
+        self.files = self.some(files)
         os.makedirs(directory)
+
+    def some(self, count):
+        """So many; a tenth of it when small inputs are wanted."""
+        return max(count // 10, 1) if self.small else count
 
     def _directory(self, name, dockerfile):
         path = os.path.join(self.directory, name)
@@ -46,7 +51,7 @@ class Inputs:
 
     @cached_property
     def big_file(self):
-        return self._context("big", "FROM scratch\nCOPY big.bin /\n", "--files", "0", "--big-mib", "2000")
+        return self._context("big", "FROM scratch\nCOPY big.bin /\n", "--files", "0", "--big-mib", str(self.some(2000)))
 
     @cached_property
     def steps(self):
@@ -78,18 +83,28 @@ class Inputs:
 
     def deep(self, count):
         """A layer for each of so many instructions."""
+        count = self.some(count)
         path = os.path.join(self.directory, f"deep{count}")
         if not os.path.exists(path):
             self._directory(f"deep{count}", "FROM busybox\n" + "".join(f"COPY file /{i}\n" for i in range(count)))
             write(path, "file", "one line\n")
         return path
 
+    @property
+    def base_of_large(self):
+        return self.busybox if self.small else self._base("python")
+
+    @property
+    def crowd(self):
+        """How many images and containers are many."""
+        return self.some(1000)
+
     @cached_property
     def large_archive(self):
         """An image of 650 MB, saved: a Python on Debian, 7,000 small files, one incompressible file."""
-        dockerfile = "FROM scratch\nADD python.tar /\nCOPY pkg* big.bin /app/\n"
-        path = self._context("large", dockerfile, "--files", "7000", "--big-mib", "400")
-        shutil.copy(self._base("python"), os.path.join(path, "python.tar"))
+        dockerfile = "FROM scratch\nADD base.tar /\nCOPY pkg* big.bin /app/\n"
+        path = self._context("large", dockerfile, "--files", str(self.some(7000)), "--big-mib", str(self.some(400)))
+        shutil.copy(self.base_of_large, os.path.join(path, "base.tar"))
         self.builder.build(path, "large")
         archive = os.path.join(self.directory, "large.tar")
         self.builder.save("large", archive)
@@ -97,7 +112,7 @@ class Inputs:
         return archive
 
     @cached_property
-    def thousand_images(self):
+    def crowd_archive(self):
         """An archive of 1,000 images that share their only layer."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -107,7 +122,7 @@ class Inputs:
         layer = layer.getvalue()
         diff_id = hashlib.sha256(layer).hexdigest()
         members, manifest = {f"{diff_id}/layer.tar": layer}, []
-        for number in range(1000):
+        for number in range(self.crowd):
             config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Labels": {"number": str(number)}},
                                  "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
                                  "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "COPY file /"}]}).encode()
@@ -115,7 +130,7 @@ class Inputs:
             members[name] = config
             manifest.append({"Config": name, "RepoTags": [f"crowd{number:04}:latest"], "Layers": [f"{diff_id}/layer.tar"]})
         members["manifest.json"] = json.dumps(manifest).encode()
-        path = os.path.join(self.directory, "thousand.tar")
+        path = os.path.join(self.directory, "crowd.tar")
         with tarfile.open(path, "w") as tar:
             for name, content in members.items():
                 entry = tarfile.TarInfo(name)

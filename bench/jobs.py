@@ -123,7 +123,7 @@ def list_containers(tool, _, runs):
 def crowded(list_all):
     """The same in a store of 1,000 images and 1,000 ended containers."""
     def job(tool, inputs, runs):
-        tool.crowd(inputs.thousand_images)
+        tool.crowd(inputs.crowd_archive, inputs.crowd)
         for _ in range(runs * 4):
             yield pair(list_all(tool))
     return job

@@ -40,6 +40,16 @@ def run(argv, env=None, daemons=(), stdin=None):
         return Sample(seconds, int(peak.read()) + sum(high_water(pid) for pid in daemons)), output
 
 
+def machine(directory):
+    """What the figures depend on, in one line: processors, memory, kernel, the file system of `directory`, the day."""
+    with open("/proc/cpuinfo") as text:
+        model = next((line.split(":")[1].strip() for line in text if line.startswith("model name")), "processors")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    kind = subprocess.run(["df", "--output=fstype", directory], capture_output=True, text=True).stdout.split()[-1]
+    cores, kernel = len(os.sched_getaffinity(0)), os.uname().release
+    return f"{cores} x {model}, {memory:.0f} GiB; Linux {kernel}, {kind}; {time.strftime('%Y-%m-%d')}"
+
+
 def memory(pids, field):
     """KiB of these processes together: `Rss`, or `Pss`, which divides shared pages among their users."""
     total = 0

@@ -80,11 +80,11 @@ class Tool:
     def remove_containers(self, names):
         self("rm", "-f", *names)
 
-    def crowd(self, archive):
-        """1,000 images, and as many containers that have ended."""
+    def crowd(self, archive, count):
+        """The images of an archive, and `count` containers that have ended."""
         if not self.is_crowded:
             self("load", "-i", archive)
-            for number in range(1000):
+            for number in range(count):
                 self("run", "--network", "none", "--name", f"crowd{number}", "busybox", "true")
             self.is_crowded = True
 
@@ -122,6 +122,7 @@ class Strata(Tool):
         super().__init__(directory)
         self.argv = [binary]
         self.env.update(STRATA_ROOT=self.root, STRATA_LAYERS=mode)
+        self.label = self.output("--version")
 
     def outline(self, context):
         return self("build", "--call=outline", context)
@@ -250,14 +251,16 @@ class Podman(Containers):
     def __init__(self, directory):
         super().__init__(directory, "--cgroup-manager", "cgroupfs", "--log-level", "error")
 
-    # It would raise limits that this user may not be allowed to raise.
+    # By itself it raises these two, which root without CAP_SYS_RESOURCE may not (`--ulimit host` raises them, too).
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
+
     def run(self, image, *command, network):
         if network == "bridge":
             raise Missing  # its bridge would change the host's firewall
-        return self("run", "--rm", "--ulimit", "host", "--network", network, image, *command)
+        return self("run", "--rm", *self.limits, "--network", network, image, *command)
 
     def start(self, image, name):
-        return self("run", "-d", "--ulimit", "host", "--name", name, "--network", "none", image, "sleep", "1000")
+        return self("run", "-d", *self.limits, "--name", name, "--network", "none", image, "sleep", "1000")
 
     def idle_processes(self):
         found = []

@@ -50,9 +50,9 @@ class Usual:
     def __init__(self, inputs):
         context = os.path.join(inputs.directory, "usual")
         os.makedirs(context)
-        shutil.copy(inputs._base("python"), os.path.join(context, "python.tar"))
+        shutil.copy(inputs.base_of_large, os.path.join(context, "base.tar"))
         with open(os.path.join(context, "usr.tar"), "wb") as out:
-            files, left = [], LARGEST
+            files, left = [], inputs.some(LARGEST)
             for place in ("/usr/lib", "/usr/bin", "/usr/share"):
                 for parent, _, names in os.walk(place):
                     for path in (os.path.join(parent, name) for name in sorted(names)):
@@ -62,7 +62,7 @@ class Usual:
                             left -= size
             subprocess.run(["tar", "-P", "-cf", "-", "--no-recursion", "-T", "-"], stdout=out, check=True,
                            input="\n".join(files).encode(), stderr=subprocess.DEVNULL)
-        jobs.write(context, "Dockerfile", "FROM scratch\nADD python.tar /\nADD usr.tar /\n")
+        jobs.write(context, "Dockerfile", "FROM scratch\nADD base.tar /\nADD usr.tar /\n")
         self.context = context
         self.registry = Registry(os.path.join(inputs.directory, "registry"))
         self.pushes, self.filled = 0, None
