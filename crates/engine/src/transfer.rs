@@ -38,7 +38,7 @@ pub(crate) use layer::check;
 pub(crate) use lazy::LazyImage;
 pub(crate) use offered::Offered;
 pub use pull::{PullRequest, Pulled};
-pub(crate) use push::{CREW, media_type_of, oci_type};
+pub(crate) use push::{CREW, Outgoing, media_type_of, oci_type};
 pub use push::{PushRequest, Pushed};
 pub(crate) use source::{LayerSource, foreign};
 pub use strata_layer::compression::{Recipe, RecipeError};

@@ -7,7 +7,7 @@ mod tests;
 
 use super::BuildReport;
 use crate::archive::ArchiveForm;
-use crate::transfer::{Progress, Pushed, Recipe, TransferEvents};
+use crate::transfer::{Outgoing, Progress, Pushed, Recipe, TransferEvents};
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use strata_layer::tree::{Entry, SourceTree};
 use strata_layer::{LayerBuilder, LayerError, Stack};
-use strata_oci::{Descriptor, Reference};
+use strata_oci::{Descriptor, DiffId, Reference};
 
 impl Engine {
     /// Writes the root file system of a build into a directory, over what is there. Modes and times are the
@@ -72,7 +72,9 @@ impl Engine {
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
         events(Progress::PushingTo(&reference.name()));
-        self.push_config(&report.config, reference, recipe, Some(annotations), events, cancel)
+        let offers = |layer: &DiffId| report.known.offered(layer);
+        let image = Outgoing { config: &report.config, annotations: Some(annotations), offers: &offers };
+        self.push_config(&image, reference, recipe, events, cancel)
     }
 
     /// The descriptor of the manifest under which a build would be pushed uncompressed.

@@ -93,12 +93,6 @@ impl<'a> Fetcher<'a> {
         Self { layers, blobs, downloads, lease, source: Arc::new(source), max_inflation }
     }
 
-    /// Logical size of a layer that is here.
-    pub(super) fn size(&self, layer: &DiffId) -> Result<u64, EngineError> {
-        let record = self.layers.layer(layer)?;
-        Ok(record.ok_or(StoreError::MissingLayer(*layer))?.content_size)
-    }
-
     /// Fetches a layer that is not here, or waits for whoever is fetching it.
     pub(super) fn fetch(
         &self,

@@ -7,7 +7,6 @@ use super::{Offered, PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use strata_build::CommittedLayer;
 use strata_cache::{Form, Place, RegistryPlace};
 use strata_oci::{DiffId, ImageConfig, ImageId, Platform, Raw, Reference};
 use strata_registry::{Repository, Target};
@@ -88,11 +87,6 @@ impl LazyImage {
         let blob = self.image.layers().get(position)?.clone();
         // What is for its own registry alone does not go into a cache as it is; it has no bytes to pass on here.
         blob.urls.is_empty().then(|| Offered::new(Arc::clone(&self.place), blob))
-    }
-
-    /// A layer of it that has been fetched, as a build sees layers.
-    pub(crate) fn committed(&self, layer: &DiffId) -> Result<CommittedLayer, EngineError> {
-        Ok(CommittedLayer { diff_id: *layer, size: self.fetcher.size(layer)? })
     }
 
     /// Fetches whatever is missing of it, once; who comes later waits and gets the same answer.

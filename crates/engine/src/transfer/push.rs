@@ -9,7 +9,7 @@ pub(crate) use sender::CREW;
 use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
-use sender::Sender;
+use sender::{Offers, Sender};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Recipe;
@@ -38,6 +38,22 @@ pub struct Pushed {
     pub size: u64,
 }
 
+/// An image on its way out.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) config: &'a Raw<ImageConfig>,
+    /// Of its manifest, in place of what the store knows.
+    pub(crate) annotations: Option<&'a BTreeMap<String, String>>,
+    /// Where layers can be had that are not here.
+    pub(crate) offers: &'a Offers<'a>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// All of it is in the store.
+    pub(crate) fn stored(config: &'a Raw<ImageConfig>) -> Self {
+        Self { config, annotations: None, offers: &|_| None }
+    }
+}
+
 impl Engine {
     /// Sends images to their registry.
     pub fn push(
@@ -59,24 +75,24 @@ impl Engine {
             let config = images.config(&id)?;
             let lease = self.store().leases().acquire()?;
             lease.hold(&config.value().rootfs.diff_ids)?;
-            self.push_config(&config, reference, request.recipe, None, events, cancel)
+            self.push_config(&Outgoing::stored(&config), reference, request.recipe, events, cancel)
         };
         let pushed: Result<Vec<Pushed>, EngineError> = references.iter().map(push).collect();
         // Whatever fails once it is cancelled fails because of that.
         pushed.map_err(|error| check(cancel).err().unwrap_or(error))
     }
 
-    /// Sends an image that need not be recorded in the store; its layers must be there, and held. `annotations` are those
-    /// of its manifest, in place of what the store knows.
+    /// Sends an image that need not be recorded in the store; its layers must be there, and held, or
+    /// be offered.
     pub(crate) fn push_config(
         &self,
-        config: &Raw<ImageConfig>,
+        image: &Outgoing<'_>,
         reference: &Reference,
         recipe: Option<Recipe>,
-        annotations: Option<&BTreeMap<String, String>>,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
+        let Outgoing { config, annotations, offers } = *image;
         let images = self.store().images();
         let id = ImageId::new(*config.digest());
         let kept = images.annotations(&id)?;
@@ -85,7 +101,7 @@ impl Engine {
         if !annotations.is_empty() {
             known.retain(|known| self.has_annotations(known, annotations));
         }
-        let sender = Sender::new(self, reference, recipe, events);
+        let sender = Sender::new(self, reference, recipe, offers, events);
         let manifest = sender.send(config, &known, annotations, cancel)?;
         let tag = reference.tag().unwrap_or("latest");
         sender.name(tag, &manifest)?;

@@ -251,3 +251,33 @@ fn a_miss_is_explained_by_what_others_built() {
     assert!(told.contains("not cached: ENV MORE is new"), "{told}");
     assert!(second.ok(&["images", "-q"]).lines().count() == 1);
 }
+
+#[test]
+fn what_only_passes_by_touches_no_disk() {
+    let Some(machines) = Machines::new("what_only_passes_by_touches_no_disk") else { return };
+    let Some(other) = Registry::start() else { return };
+    let Machines { first, second, registry } = &machines;
+    machines.build(first, &["--cache-to", "HOST/app:cache"]);
+    let got = || registry.log().matches("GET /v2/app/blobs/").count();
+    let (own, elsewhere) = (format!("{}/copy:1", registry.host()), format!("{}/copy:1", other.host()));
+    let out = format!("type=registry,\"name={own}\"");
+    let before = got();
+    let told = machines.build(second, &[SOURCE[0], SOURCE[1], "-o", &out, "--metadata-file", "meta.json"]);
+    assert_eq!(counts(&told), (0, 4), "{told}");
+    assert_eq!(got() - before, 1, "the cache config, and no layer: they were mounted");
+    let out = format!("type=registry,\"name={elsewhere}\"");
+    machines.build(second, &[SOURCE[0], SOURCE[1], "-o", &out]);
+    assert_eq!(second.ok(&["images", "-q"]), "");
+    let layers = fs_err::read_dir(second.path("store/layers/sha256")).map_or(0, Iterator::count);
+    assert_eq!(layers, 0, "no layer was stored");
+    // A cache onwards to another registry: nothing is stored for that either.
+    let to = format!("type=registry,ref={}/cache:1,mode=max", other.host());
+    machines.build(second, &[SOURCE[0], SOURCE[1], "--cache-to", &to, "-o", "type=cacheonly"]);
+    assert_eq!(fs_err::read_dir(second.path("store/layers/sha256")).map_or(0, Iterator::count), 0);
+    for name in [own, elsewhere] {
+        let third = World::new();
+        third.ok(&["pull", "-q", &name]);
+        third.ok(&["tag", &name, "app:1"]);
+        assert_eq!(id(&third), id(first), "{name}");
+    }
+}

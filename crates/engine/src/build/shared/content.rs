@@ -66,7 +66,7 @@ impl<'a> Sender<'a> {
         let store = self.engine.store();
         let made = store.blobs().compressed(layer, &self.recipe.to_string())?;
         let own = made.map(|(digest, size)| Descriptor::new(media_type_of(self.recipe), digest, size));
-        let offered = self.offered(layer);
+        let offered = self.known.offered(layer);
         let remotes = if self.force { Vec::new() } else { store.blobs().remotes(layer)? };
         let mut forms: Vec<Descriptor> = own.iter().cloned().collect();
         forms.extend(offered.iter().map(|offered| offered.blob().clone()));
@@ -80,7 +80,7 @@ impl<'a> Sender<'a> {
                 return Ok(form.clone());
             }
         }
-        if let Some(forwarded) = self.from_the_same_registry(&forms, &remotes)? {
+        if let Some(forwarded) = self.mounted(&forms, &remotes)? {
             return Ok(forwarded);
         }
         if store.layers().layer(layer)?.is_some() {
@@ -95,14 +95,8 @@ impl<'a> Sender<'a> {
         Ok(offered.blob().clone())
     }
 
-    /// Where a layer can be had that need not be here.
-    fn offered(&self, layer: &DiffId) -> Option<Offered> {
-        let of_cache = || self.known.shared.offered(&[*layer]).remove(layer);
-        self.known.offers.get(layer).cloned().or_else(of_cache)
-    }
-
     /// A registry takes a blob from another of its repositories, without a byte sent.
-    fn from_the_same_registry(
+    fn mounted(
         &self,
         forms: &[Descriptor],
         remotes: &[RemoteBlob],

@@ -62,6 +62,12 @@ impl Known {
         Ok(selections)
     }
 
+    /// Where a layer can be had that need not be here.
+    pub(in super::super) fn offered(&self, layer: &DiffId) -> Option<Offered> {
+        let of_cache = || self.shared.offered(&[*layer]).remove(layer);
+        self.offers.get(layer).cloned().or_else(of_cache)
+    }
+
     /// All keys that records may stand under.
     pub(in super::super) fn keys(&self) -> Vec<CacheKey> {
         let of_steps = self.steps.iter().flat_map(|step| {

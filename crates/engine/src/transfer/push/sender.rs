@@ -1,8 +1,8 @@
 //! One image to one repository.
-use super::forms::{self, Form, media_type_of};
+use super::forms::{self, Form, media_type_of, oci_type};
 use crate::transfer::documents::{ImageManifest, parse_manifest};
 use crate::transfer::fetch::side_by_side;
-use crate::transfer::{Progress, Status, TransferError, TransferEvents};
+use crate::transfer::{Offered, Progress, Status, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -28,8 +28,13 @@ pub(super) struct Sender<'a> {
     pub(super) repository: Repository,
     recipe: Option<Recipe>,
     crew: Crew,
+    /// Where layers can be had that are not here.
+    offers: &'a Offers<'a>,
     events: &'a TransferEvents<'a>,
 }
+
+/// Says where a layer can be had.
+pub(crate) type Offers<'a> = dyn Fn(&DiffId) -> Option<Offered> + Sync + 'a;
 
 /// A layer with the blob that a manifest of old has for it.
 type Original<'a> = (DiffId, &'a Descriptor);
@@ -39,12 +44,21 @@ impl<'a> Sender<'a> {
         engine: &'a Engine,
         reference: &Reference,
         recipe: Option<Recipe>,
+        offers: &'a Offers<'a>,
         events: &'a TransferEvents<'a>,
     ) -> Self {
         let repository = Repository::from(reference);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let crew = Crew::new(cores.min(CREW));
-        Self { store: engine.store(), registries: engine.registries(), repository, recipe, crew, events }
+        Self {
+            store: engine.store(),
+            registries: engine.registries(),
+            repository,
+            recipe,
+            crew,
+            offers,
+            events,
+        }
     }
 
     pub(super) fn tell(&self, layer: &DiffId, status: Status<'_>) {
@@ -200,8 +214,31 @@ impl<'a> Sender<'a> {
                 return Ok(form.expect("it is one of them").descriptor());
             }
         }
+        if self.store.layers().layer(layer)?.is_none()
+            && let Some(offered) = (self.offers)(layer)
+        {
+            return self.pass_on(layer, &offered, cancel);
+        }
         let (digest, size) = self.compress(layer, recipe, cancel)?;
         Ok(Descriptor::new(media_type_of(recipe), digest, size))
+    }
+
+    /// A layer that need not be here, from the place that has it: no byte of it touches the disk.
+    fn pass_on(
+        &self,
+        layer: &DiffId,
+        offered: &Offered,
+        cancel: &AtomicBool,
+    ) -> Result<Descriptor, EngineError> {
+        let Descriptor { digest, size, .. } = *offered.blob();
+        let media_type = oci_type(&offered.blob().media_type).unwrap_or(media_type::OCI_LAYER_GZIP);
+        let holder: Vec<String> = offered.place().repository().map(ToString::to_string).into_iter().collect();
+        if self.has(&digest)? {
+            self.tell(layer, Status::LayerAlreadyExists);
+        } else if !self.mount(layer, &digest, &holder)? {
+            self.upload_offered(layer, offered, cancel)?;
+        }
+        Ok(Descriptor::new(media_type, digest, size))
     }
 
     fn has(&self, digest: &Digest) -> Result<bool, EngineError> {
@@ -225,6 +262,10 @@ impl<'a> Sender<'a> {
     }
 
     fn remember(&self, layer: &DiffId, blob: &Descriptor) -> Result<(), EngineError> {
+        // What passes by is forgotten: only layers of the store are remembered.
+        if self.store.layers().layer(layer)?.is_none() {
+            return Ok(());
+        }
         let seen = RemoteBlob {
             digest: blob.digest,
             length: blob.size,

@@ -2,7 +2,7 @@
 use super::sender::{Document, Sender};
 use crate::EngineError;
 use crate::transfer::layer::check;
-use crate::transfer::{Status, TransferError};
+use crate::transfer::{Offered, Status, TransferError};
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Blocks;
@@ -79,6 +79,22 @@ impl Sender<'_> {
         }
         let unfit = format!("layer {digest} was compressed elsewhere and cannot be had from there{why}");
         Err(TransferError::Unfit(unfit).into())
+    }
+
+    /// Sends a blob while it comes from a shared cache, or from the registry of a base image.
+    pub(super) fn upload_offered(
+        &self,
+        layer: &DiffId,
+        offered: &Offered,
+        cancel: &AtomicBool,
+    ) -> Result<(), EngineError> {
+        let (digest, size) = (offered.blob().digest, offered.blob().size);
+        let sent = |sent| self.tell(layer, Status::Pushing { done: sent, total: size });
+        let open = |offset| Ok(offered.open(offset)? as Box<dyn Read>);
+        let mut source = Watched { open: &open, sent: &sent, cancel };
+        stopped(self.registries.upload(&self.repository, &digest, size, &mut source), cancel)?;
+        self.tell(layer, Status::Pushed);
+        Ok(())
     }
 
     pub(super) fn place_config(&self, config: &Raw<ImageConfig>) -> Result<(), EngineError> {

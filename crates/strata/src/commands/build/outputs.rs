@@ -19,7 +19,7 @@ use strata_engine::Engine;
 use strata_engine::archive::ArchiveForm;
 use strata_engine::build::{BuildReport, BuildRequest};
 use strata_engine::transfer::{Progress, Pushed};
-use strata_oci::{Descriptor, Reference};
+use strata_oci::{Descriptor, Reference, media_type};
 
 #[derive(Args, Debug)]
 pub(super) struct OutputFlags {
@@ -87,7 +87,12 @@ impl Outputs {
         request.shape.squash = self.squash;
         request.needs_layers = self.squash;
         for output in &self.list {
-            request.needs_layers |= !matches!(output, Output::Nothing);
+            // To a registry, what is not here goes from where it is, unless it has to be made anew.
+            request.needs_layers |= match output {
+                Output::Nothing => false,
+                Output::Registry { image, .. } => image.clamp_times || image.recipe.is_some(),
+                _ => true,
+            };
             if let Output::Image(image) | Output::Registry { image, kept: true } = output {
                 request.keep_image = true;
                 request.shape.clamp_times |= image.clamp_times;
@@ -218,8 +223,11 @@ impl Outputs {
         document.insert("buildx.build.ref".to_owned(), Value::from(build_reference()));
         let image = match archive {
             Some((report, manifest)) => Some((report.id, manifest)),
-            None if request.keep_image || pushed.is_some() => Some((report.id, engine.manifest(report)?)),
-            None => None,
+            None if request.keep_image => Some((report.id, engine.manifest(report)?)),
+            // Its layers may have passed by without being here.
+            None => pushed.as_ref().map(|pushed| {
+                (report.id, Descriptor::new(media_type::OCI_MANIFEST, pushed.digest, pushed.size))
+            }),
         };
         if let Some((id, mut manifest)) = image {
             if let Some(pushed) = pushed {
