@@ -26,6 +26,6 @@ mod upload;
 pub use bucket::{Bucket, Options, Stat};
 pub use credentials::Credentials;
 pub use error::{Deed, Error};
-pub use place::S3Place;
+pub use place::{S3Place, Stores};
 pub use reader::Object;
 pub use settings::{Environment, KEYS, Settings};

@@ -27,4 +27,5 @@ pub mod volume;
 pub use error::EngineError;
 pub use open::{Access, Engine, EngineOptions, LayerMode, prepare_process, seal_process, with_signals};
 pub use run::helper_main;
+pub use strata_cache::s3 as object_store;
 pub use strata_registry as registry;

@@ -2,6 +2,7 @@
 use crate::EngineError;
 use crate::stored::Stored;
 use std::path::{Path, PathBuf};
+use strata_cache::s3::Stores;
 use strata_oci::DiffId;
 use strata_registry::Registries;
 use strata_runtime::cgroup::Layout;
@@ -28,6 +29,7 @@ pub struct Engine {
     options: EngineOptions,
     store: Store,
     registries: Registries,
+    object_stores: Stores,
 }
 
 impl Engine {
@@ -40,7 +42,8 @@ impl Engine {
             access: options.access,
             ended: discard_groups,
         })?;
-        let engine = Self { options, store, registries: Registries::new(strata_registry::Config::default()) };
+        let registries = Registries::new(strata_registry::Config::default());
+        let engine = Self { options, store, registries, object_stores: Stores::default() };
         engine.tidy_reaped()?;
         Ok(engine)
     }
@@ -69,6 +72,17 @@ impl Engine {
     /// The client of registries.
     pub fn registries(&self) -> &Registries {
         &self.registries
+    }
+
+    /// The same engine with what the user's environment says of object stores. Without it, an engine knows no keys.
+    #[must_use]
+    pub fn with_object_stores(mut self, object_stores: Stores) -> Self {
+        self.object_stores = object_stores;
+        self
+    }
+
+    pub(crate) fn object_stores(&self) -> &Stores {
+        &self.object_stores
     }
 
     pub(crate) fn store(&self) -> &Store {

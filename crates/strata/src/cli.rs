@@ -64,7 +64,8 @@ impl Global {
 
     fn open(&self, access: Access) -> Result<Engine, Failure> {
         let engine = Engine::open(self.options(access))?;
-        Ok(engine.with_registries(crate::registries::from_environment()?))
+        let object_stores = crate::registries::object_stores();
+        Ok(engine.with_registries(crate::registries::from_environment()?).with_object_stores(object_stores))
     }
 
     /// Where the store is.

@@ -1,11 +1,13 @@
-//! What this user has configured: environment, and files where Docker and podman have them. The client of registries, and
-//! where devices are described.
+//! What this user has configured: environment, and files where Docker and podman have them. The clients of registries and
+//! object stores, and where devices are described.
 
 use crate::failure::Failure;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use strata_engine::object_store::{Options, Stores};
 use strata_engine::registry::{Config, Credentials, HttpOptions, Mirror, Proxies, Registries};
 
 /// Read in this order; what they say adds up. Docker's own file is read because who calls strata `docker` has one.
@@ -30,6 +32,16 @@ struct Settings {
 /// A client from the environment. Credentials and certificates are read when they are needed.
 pub(crate) fn from_environment() -> Result<Registries, Failure> {
     Ok(Registries::new(config(&variable, &SYSTEM_SETTINGS.map(PathBuf::from))?))
+}
+
+/// How object stores are reached: by `AWS_...`, files in the home directory, and the proxies of everything else.
+pub(crate) fn object_stores() -> Stores {
+    let http = HttpOptions { proxies: Proxies::from_variables(variable), ..HttpOptions::default() };
+    let named =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let own = |(name, _): &(String, String)| name.starts_with("AWS_") || name == "HOME";
+    let variables = std::env::vars_os().filter_map(named).filter(own).collect();
+    Stores { variables, options: Options { http, ..Options::default() } }
 }
 
 fn variable(name: &str) -> Option<String> {

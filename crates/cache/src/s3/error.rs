@@ -50,6 +50,12 @@ pub enum Error {
         /// The variable that would do.
         variable: &'static str,
     },
+    /// A key that nobody knows.
+    #[error("s3 cache: unknown key {key:?}: it has {}", super::KEYS.join(", "))]
+    Unknown {
+        /// The key.
+        key: String,
+    },
     /// A value that means nothing.
     #[error("s3 cache: invalid {key}={value}: {why}")]
     Invalid {

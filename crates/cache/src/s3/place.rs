@@ -1,7 +1,8 @@
 //! A cache in an object store, laid out as BuildKit does: `<prefix><blobs_prefix><digest>` and, naming them,
 //! `<prefix><manifests_prefix><name>`.
-use super::{Bucket, Error};
+use super::{Bucket, Environment, Error, Options, Settings};
 use crate::{Config, Content, Found, Place, PlaceError, Sent};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -10,8 +11,8 @@ use strata_registry::Source;
 
 /// A cache under one or several names of a bucket: it is written under all, and read from the first that exists.
 ///
-/// Whoever reads a blob that is older than `touch_refresh` when an export asks for it makes it young again, so that a rule
-/// of the bucket may delete what nobody has used for long.
+/// A blob that is older than `touch_refresh` when an export asks for it is made young again, so that a rule of the bucket may
+/// delete what nobody has used for long.
 #[derive(Debug)]
 pub struct S3Place {
     bucket: Bucket,
@@ -111,6 +112,26 @@ impl Place for S3Place {
             self.bucket.put(&settings.manifest_key(name), &bytes)?;
         }
         Ok(())
+    }
+}
+
+/// How object stores are reached: what the user's environment says of keys and places, and how the network is used.
+#[derive(Clone, Debug, Default)]
+pub struct Stores {
+    /// `AWS_...` and `HOME`.
+    pub variables: BTreeMap<String, String>,
+    /// Proxies, time limits, retries.
+    pub options: Options,
+}
+
+impl Stores {
+    /// The place that the keys of a `type=s3` name. Nothing is asked of the server yet.
+    ///
+    /// # Errors
+    /// What is missing or means nothing: see [`Settings::parse`], [`Bucket::new`].
+    pub fn place(&self, keys: &BTreeMap<String, String>) -> Result<S3Place, Error> {
+        let settings = Settings::parse(keys, &Environment(&|name| self.variables.get(name).cloned()))?;
+        Ok(S3Place::new(Bucket::new(settings, self.options.clone())?))
     }
 }
 

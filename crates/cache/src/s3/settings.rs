@@ -68,11 +68,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From the keys of a `--cache-to` or `--cache-from`; keys that are not among [`KEYS`] are not looked at.
+    /// From the keys of a `--cache-to` or `--cache-from`.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Invalid`], and the credentials' errors. Nothing is asked of a server.
+    /// [`Error::Unknown`] for a key that is not among [`KEYS`], [`Error::Missing`], [`Error::Invalid`], and the credentials' errors. Nothing is asked of a server.
     pub fn parse(given: &BTreeMap<String, String>, environment: &Environment<'_>) -> Result<Self, Error> {
+        if let Some(key) = given.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(Error::Unknown { key: key.clone() });
+        }
         let files = Files::read(environment)?;
         let get = |key: &str| given.get(key).map(String::as_str);
         let full = |key: &str| get(key).filter(|value| !value.is_empty());

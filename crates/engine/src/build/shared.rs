@@ -12,7 +12,7 @@ pub(super) use import::Shared;
 pub(super) use known::Known;
 pub(super) use watch::Watching;
 
-use super::{Event, EventSink, StepId, StepInfo};
+use super::{BuildRequest, Event, EventSink, StepId, StepInfo};
 use crate::{Engine, EngineError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +21,24 @@ use strata_dockerfile::Span;
 use strata_oci::Platform;
 
 impl Engine {
+    /// Whether the destinations of a build can be opened at all: somebody who has no keys learns it before the build, not
+    /// after it. Nothing is asked of them.
+    ///
+    /// # Errors
+    /// [`EngineError::CacheExport`] of the first that cannot, and whose failure is not to be ignored.
+    pub fn check_cache(&self, request: &BuildRequest) -> Result<(), EngineError> {
+        for destination in request.cache_to.iter().filter(|destination| !destination.ignore_error) {
+            let Some(location) = &destination.location else { continue };
+            if let Err(error) = self.cache_place(location, &request.options.platform, destination.form) {
+                return Err(EngineError::CacheExport {
+                    to: destination.text.clone(),
+                    source: Box::new(error),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Where a cache is, opened as far as nothing has to be asked for it.
     fn cache_place(
         &self,
@@ -38,7 +56,10 @@ impl Engine {
             Location::Local(directory) => {
                 Arc::new(LocalPlace::new(directory.clone(), platform.clone(), form))
             }
-            Location::S3(_) => return Err(EngineError::Invalid("type=s3 is not supported yet".to_owned())),
+            Location::S3(keys) => {
+                let place = self.object_stores().place(keys);
+                Arc::new(place.map_err(|error| EngineError::Invalid(error.to_string()))?)
+            }
         })
     }
 }

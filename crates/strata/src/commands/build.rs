@@ -164,6 +164,7 @@ impl Build {
         if self.explain.dry_run {
             return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format, global);
         }
+        engine.check_cache(&request).map_err(|error| request::bad(with_causes(&error)))?;
         let progress = Progress::start(mode, &dockerfile);
         let accountant = Accountant::new(&progress);
         let shell = |error: &BuildError| announce_shell(error, &dockerfile, progress.close());

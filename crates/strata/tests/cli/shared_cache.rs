@@ -1,7 +1,7 @@
 //! `--cache-to` and `--cache-from`: two stores as two machines, with Debian's registry between them.
 
 use crate::world::World;
-use strata_testbed::Registry;
+use strata_testbed::{OBJECT_STORE_KEY, ObjectStore, Registry};
 
 /// A stage that is copied from, a RUN, a COPY and a `--link`. What the RUNs print is different each time.
 const DOCKERFILE: &str = "FROM HOST/box:1 AS build
@@ -280,4 +280,52 @@ fn what_only_passes_by_touches_no_disk() {
         third.ok(&["tag", &name, "app:1"]);
         assert_eq!(id(&third), id(first), "{name}");
     }
+}
+
+#[test]
+fn an_object_store_keeps_caches() {
+    let Some(machines) = Machines::new("an_object_store_keeps_caches") else { return };
+    let Some(store) = ObjectStore::start(&["cache"]) else { return };
+    let Machines { first, second, .. } = &machines;
+    let (id_of_key, secret) = OBJECT_STORE_KEY;
+    let place =
+        format!("type=s3,bucket=cache,region=us-east-1,endpoint_url=http://{},name=app", store.host());
+    let keys = format!("access_key_id={id_of_key},secret_access_key={secret}");
+    let told = machines.build(first, &["--cache-to", &format!("{place},{keys},prefix=p/,mode=max")]);
+    assert!(told.contains("exporting cache to S3"), "{told}");
+    assert!(told.contains("writing cache manifest s3://cache/p/manifests/app done"), "{told}");
+    let told = machines.build(second, &["--cache-from", &format!("{place},{keys},prefix=p/")]);
+    assert_eq!(counts(&told), (0, 8), "{told}");
+    assert!(told.contains("importing cache manifest from s3://cache/p/manifests/app"), "{told}");
+    assert_eq!(id(first), id(second));
+    assert!(!told.contains("WARNING") && !told.contains(secret), "{told}");
+
+    // A cache that cannot be read costs a warning; one that could never be written, the build before it begins.
+    let wrong = keys.replace(secret, "not-the-secret");
+    let told = machines.build(second, &["--cache-from", &format!("{place},{wrong}")]);
+    assert!(
+        told.contains("not used: cannot read s3://cache/manifests/app")
+            && told.contains("SignatureDoesNotMatch")
+    );
+    assert!(!told.contains("not-the-secret"), "{told}");
+    let mut command = second.command(&["build", "--cache-to", &place, "ctx"]);
+    command.env("HOME", "/nowhere").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let refused = command.output().expect("strata runs");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        told.contains("s3 cache: no credentials: none in access_key_id") && !told.contains("DONE"),
+        "{told}"
+    );
+    // From the environment, as CI has them.
+    let mut command = second.command(&[
+        "build",
+        "--cache-from",
+        &format!("{place},prefix=p/"),
+        "--no-cache-filter=x",
+        "ctx",
+    ]);
+    command.env("AWS_ACCESS_KEY_ID", id_of_key).env("AWS_SECRET_ACCESS_KEY", secret);
+    let output = command.output().expect("strata runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !told.contains("not used"), "{told}");
 }

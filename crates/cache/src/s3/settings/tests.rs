@@ -63,6 +63,11 @@ fn every_key_says_something() {
 fn what_means_nothing_is_refused_with_the_way_out() {
     assert_eq!(refused(&[("region", "r")]), "s3 cache: bucket is missing: add bucket=... or set AWS_BUCKET");
     assert_eq!(refused(&[("bucket", "b")]), "s3 cache: region is missing: add region=... or set AWS_REGION");
+    let typing = refused(&[("bucket", "b"), ("region", "r"), ("end_point", "x")]);
+    assert!(
+        typing.starts_with("s3 cache: unknown key \"end_point\": it has bucket, region, prefix"),
+        "{typing}"
+    );
     for (key, value, why) in [
         ("upload_parallelism", "0", "not a positive integer"),
         ("retry_max_attempts", "-1", "not a positive integer"),
