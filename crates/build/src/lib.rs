@@ -50,4 +50,6 @@ pub use op::{
     CopyOp, CopySource, ExecOp, FileOp, Mount, MountKind, Network, SecretEnv, Security, Selection, Sharing,
 };
 pub use options::{BuildOptions, Entitlement, NamedContext, NoCache, UnknownEntitlement};
-pub use worker::{Base, CommittedLayer, Detail, ExecError, Layer, Origin, Selected, Worker, WorkerError};
+pub use worker::{
+    Base, CommittedLayer, Detail, ExecError, Layer, MOST_LISTED, Origin, Selected, Worker, WorkerError,
+};

@@ -63,13 +63,16 @@ pub enum Detail {
     Files,
 }
 
+/// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
+pub const MOST_LISTED: usize = 100_000;
+
 /// What a [`Selection`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
     /// Content digest of everything selected, by `spec/build.md` 4.1: names below the source root, types, modes,
     /// owners, sizes, contents, link targets, device numbers, xattrs; never times or inodes.
     pub digest: Digest,
-    /// The files, sorted by path; empty unless [`Detail::Files`] was asked for.
+    /// The files, sorted by path; empty unless [`Detail::Files`] was asked for, or if there are more than [`MOST_LISTED`].
     pub files: Vec<FileEntry>,
 }
 

@@ -19,7 +19,7 @@ pub use write::{Builder, InodeId, WriteError, Written};
 pub const BLOCK: u64 = 512;
 
 /// One extended attribute: the full name (`user.x`, `security.capability`) and its value as `getxattr` gives it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Xattr {
     /// Full name, prefix included.
     pub name: Vec<u8>,

@@ -94,6 +94,11 @@ impl<W: Write> LayerBuilder<W> {
         Ok(digest)
     }
 
+    /// Offset in the tar of the content of the file added last, which has `size` bytes.
+    pub(crate) fn content_offset(&self, size: u64) -> u64 {
+        self.out.position() - size - padding(size)
+    }
+
     /// Adds a hard link to an entry added before.
     ///
     /// # Errors

@@ -12,19 +12,22 @@ mod stat_cache;
 mod walk;
 
 use crate::error::path_error;
-use crate::tree::{Entry, Filter, Identity, SourceTree, Verdict};
-use crate::{ContentDigest, FileType, LayerError, Metadata, xattr};
+use crate::tree::{Content, Entries, Entry, Filter, Identity, Place, Position, SourceTree, Verdict, join};
+use crate::{FileType, LayerError, Metadata, xattr};
 use read::CheckedFile;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
-use stat_cache::StatCache;
+use stat_cache::{Block, StatCache};
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use strata_oci::DiffId;
 
-/// Paths and entries, in the order of a walk.
-type Walked = Vec<(Vec<u8>, Entry)>;
+/// Opens the tar of a layer, if it is there.
+pub type OpenTar = Arc<dyn Fn(&DiffId) -> Option<File> + Send + Sync>;
 
 /// A directory seen through an ignore filter.
 pub struct ContextDir {
@@ -34,7 +37,10 @@ pub struct ContextDir {
     filter: Option<Filter>,
     cache: StatCache,
     /// All of it, walked ahead for its size and not asked for yet.
-    ahead: Mutex<Option<Walked>>,
+    ahead: Mutex<Option<Arc<Entries>>>,
+    /// Finds the layers that may have copies of files, and those that were found.
+    open_tar: Option<OpenTar>,
+    tars: Mutex<HashMap<DiffId, Option<Arc<File>>>>,
 }
 
 impl ContextDir {
@@ -58,7 +64,15 @@ impl ContextDir {
             filter,
             cache: StatCache::load(stat_cache),
             ahead: Mutex::default(),
+            open_tar: None,
+            tars: Mutex::default(),
         })
+    }
+
+    /// Files that have not changed are then read from the layer that got them last, if it is still there: one file
+    /// instead of thousands.
+    pub fn with_tars(self, open_tar: OpenTar) -> Self {
+        Self { open_tar: Some(open_tar), ..self }
     }
 
     /// Writes the stat cache if it learned anything. Builds that save at the same time do not disturb each other;
@@ -77,15 +91,15 @@ impl ContextDir {
     /// Some directory cannot be read.
     pub fn size(&self) -> Result<u64, LayerError> {
         let entries = self.walk(b"", None)?;
-        let files = entries.iter().filter(|(_, entry)| entry.is_file());
-        let size = files.map(|(_, entry)| entry.metadata.size).sum();
+        let files = entries.positions().filter(|at| entries.file_type(*at) == FileType::Regular);
+        let size = files.map(|at| entries.size(at)).sum();
         *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries);
         Ok(size)
     }
 
     /// Number of files that were hashed because the stat cache did not know them.
     pub fn hashed_files(&self) -> usize {
-        self.cache.learned()
+        self.cache.hashed()
     }
 
     fn verdict(&self, path: &[u8], is_directory: bool) -> Verdict {
@@ -103,8 +117,15 @@ impl ContextDir {
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve)
     }
 
-    /// The entry `name` in an open directory; `path` is its whole path.
-    fn stat(&self, directory: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Option<Entry>, LayerError> {
+    /// The entry `name` in an open directory, of whose files `known` tells, and what is known of its content; `path`
+    /// is its whole path.
+    fn stat(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        known: &Block,
+    ) -> Result<Option<(Entry, Option<Content>)>, LayerError> {
         let wanted = StatxFlags::BASIC_STATS;
         let status = match rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, wanted) {
             Ok(status) => status,
@@ -121,11 +142,13 @@ impl ContextDir {
         }
         // Only these may carry attributes of a user; a file known from the stat cache carries none (setting one
         // would have changed its ctime).
-        if entry.is_directory() || (entry.is_file() && !self.cache.is_known_plain(path, &entry)) {
+        let is_file = entry.is_file();
+        let record = known.find(name).filter(|record| is_file && record.describes(&entry));
+        if entry.is_directory() || (is_file && !record.is_some_and(|record| record.is_plain())) {
             entry.metadata.xattrs = xattr::read(&xattr::by_descriptor(directory, name))
                 .map_err(|error| self.failed(path, "read the extended attributes", error))?;
         }
-        Ok(Some(entry))
+        Ok(Some((entry, record.map(|record| record.content()))))
     }
 
     fn failed(&self, path: &[u8], what: &str, error: Errno) -> LayerError {
@@ -145,10 +168,11 @@ impl SourceTree for ContextDir {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(error) => return Err(self.failed(parent, "open", error)),
         };
-        let Some(entry) = self.stat(directory.as_fd(), name, path)? else { return Ok(None) };
+        let known = self.cache.directory(parent);
+        let Some((entry, _)) = self.stat(directory.as_fd(), name, path, &known)? else { return Ok(None) };
         let shown = match self.verdict(path, entry.is_directory()) {
             Verdict::Include => true,
-            Verdict::ExcludeButDescend => entry.is_directory() && !self.walk(path, None)?.is_empty(),
+            Verdict::ExcludeButDescend => entry.is_directory() && !self.walk_all(path, None)?.is_empty(),
             Verdict::Exclude => false,
         };
         Ok(shown.then_some(entry))
@@ -158,7 +182,7 @@ impl SourceTree for ContextDir {
         let mut entries = Vec::new();
         for found in self.list(path, b"", None)? {
             let hollow = found.verdict == Verdict::ExcludeButDescend
-                && self.walk(&crate::tree::join(path, &found.name), None)?.is_empty();
+                && self.walk_all(&join(path, &found.name), None)?.is_empty();
             if !hollow {
                 entries.push((found.name, found.entry));
             }
@@ -166,27 +190,28 @@ impl SourceTree for ContextDir {
         Ok(entries)
     }
 
-    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Vec<(Vec<u8>, Entry)>, LayerError> {
+    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Arc<Entries>, LayerError> {
         if directory.is_empty()
             && filter.is_none()
             && let Some(entries) = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             return Ok(entries);
         }
-        let entries = self.walk_all(directory, filter)?;
-        self.cache.walked(directory);
-        Ok(crate::tree::drop_hollow(entries))
+        let entries = Arc::new(self.walk_all(directory, filter)?);
+        self.cache.note_walk(directory, &entries);
+        Ok(entries)
     }
 
-    fn content_digests(&self, files: &[(&[u8], &Entry)]) -> Result<Vec<ContentDigest>, LayerError> {
-        let mut digests: Vec<Option<ContentDigest>> =
-            files.iter().map(|(path, entry)| self.cache.lookup(path, entry)).collect();
-        let unknown: Vec<usize> = (0..files.len()).filter(|at| digests[*at].is_none()).collect();
-        let hashed = self.hash_all(&unknown.iter().map(|at| files[*at]).collect::<Vec<_>>())?;
-        for (at, digest) in unknown.into_iter().zip(hashed) {
-            digests[at] = Some(digest);
+    fn fill_digests(&self, directory: &[u8], entries: &Arc<Entries>) -> Result<(), LayerError> {
+        self.cache.note_entries(directory, entries);
+        let mut unknown = Vec::new();
+        for at in entries.without_digest() {
+            match self.cache.lookup(&join(directory, &entries.path(at)), &entries.entry(at)) {
+                Some(content) => entries.set_content(at, content),
+                None => unknown.push(at),
+            }
         }
-        Ok(digests.into_iter().flatten().collect())
+        self.hash_all(directory, entries, &unknown)
     }
 
     fn open<'a>(&'a self, path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
@@ -197,8 +222,24 @@ impl SourceTree for ContextDir {
         Ok(Box::new(CheckedFile::open(self, path, entry)?))
     }
 
-    fn remember(&self, path: &[u8], entry: &Entry, digest: ContentDigest) {
-        self.cache.remember(path, entry, digest);
+    fn note_digest(&self, directory: &[u8], entries: &Arc<Entries>, at: Position) {
+        self.cache.note_entries(directory, entries);
+        self.cache.note_hashed(std::iter::once(entries.entry(at)));
+    }
+
+    fn tar_of(&self, place: Place) -> Option<Arc<File>> {
+        let open_tar = self.open_tar.as_ref()?;
+        let layer = self.cache.layer(place)?;
+        let mut tars = self.tars.lock().unwrap_or_else(PoisonError::into_inner);
+        tars.entry(layer).or_insert_with(|| open_tar(&layer).map(Arc::new)).clone()
+    }
+
+    fn were_written_to(&self, entries: &Entries, layer: &DiffId) {
+        if self.open_tar.is_some()
+            && let Some(number) = self.cache.number_of(layer)
+        {
+            entries.were_written_to(number);
+        }
     }
 }
 
@@ -220,7 +261,8 @@ fn to_entry(status: &Statx) -> Option<Entry> {
         Kind::Unknown => return None,
     };
     let is_device = matches!(file_type, FileType::CharDevice | FileType::BlockDevice);
-    let changed = i128::from(status.stx_ctime.tv_sec) * 1_000_000_000 + i128::from(status.stx_ctime.tv_nsec);
+    let changed = status.stx_ctime.tv_sec.saturating_mul(1_000_000_000);
+    let changed = changed.saturating_add(status.stx_ctime.tv_nsec.into());
     Some(Entry {
         metadata: Metadata {
             file_type,

@@ -14,6 +14,7 @@
 //! the sources' and the caller's is used.
 
 mod archive;
+mod block;
 mod chmod;
 mod emit;
 mod error;
@@ -23,6 +24,7 @@ mod pattern;
 mod plan;
 mod read_ahead;
 mod select;
+mod steps;
 mod workdir;
 
 pub use chmod::{Chmod, ChmodError};
@@ -67,13 +69,22 @@ pub fn copy<W: Write, S: Borrow<Selection>>(
 ) -> Result<(), CopyError> {
     let selections: Vec<&Selection> = selections.iter().map(Borrow::borrow).collect();
     let mut plan = Plan::new(&selections, below, options);
+    let mut sources = Vec::new();
     for (number, selection) in selections.iter().enumerate() {
         for (root, source) in selection.roots.iter().enumerate() {
-            if selection.options.unpack && is_archive(&*selection.tree, &source.path, &source.entry) {
-                plan.unpack(number, root, destination)?;
-            } else {
-                plan.place(number, root, destination)?;
-            }
+            let unpack =
+                selection.options.unpack && is_archive(&*selection.tree, &source.path, &source.entry);
+            sources.push((number, root, unpack));
+        }
+    }
+    if sources.iter().any(|(.., unpack)| *unpack) {
+        plan = plan.one_by_one();
+    }
+    for (number, root, unpack) in sources {
+        if unpack {
+            plan.unpack(number, root, destination)?;
+        } else {
+            plan.place(number, root, destination)?;
         }
     }
     emit::emit(plan.finish(), &selections, below, builder)

@@ -80,7 +80,7 @@ pub fn difference(
 ) -> Result<(LayerInfo, Contents), LayerError> {
     let mut squash = Squash { top, builder: LayerBuilder::new(out), links: HashMap::new() };
     squash.removed(base, b"")?;
-    for (path, entry) in top.walk(b"", None)? {
+    for (path, entry) in top.walk(b"", None)?.iter() {
         let before = base.entry(&path)?;
         if before.as_ref().is_none_or(|before| !is_same(before, &entry)) {
             squash.add(&path, &entry)?;
@@ -115,7 +115,7 @@ impl Squash<'_> {
             return self.builder.hard_link(path, first);
         }
         if entry.metadata.file_type == FileType::Regular {
-            let digest = self.top.content_digests(&[(path, entry)])?.first().copied();
+            let digest = self.top.layers()[inode.0 as usize].content_digest(inode.1);
             let mut content = SourceTree::open(self.top, path, entry)?;
             self.builder.add_file(path, &entry.metadata, &mut content, digest)?;
         } else {

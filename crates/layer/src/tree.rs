@@ -5,8 +5,18 @@
 use crate::error::path_error;
 use crate::stack::{Found, MAX_LINKS, Parts, components, too_many_links};
 use crate::{ContentDigest, FileType, LayerError, Metadata, Stack};
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
+use strata_oci::DiffId;
+
+mod entries;
+mod place;
+
+pub(crate) use entries::{Children, Listing};
+pub use entries::{Entries, Position, Positions};
+pub(crate) use place::Content;
+pub use place::Place;
 
 /// What a rule says about a path (`.dockerignore`, `--exclude`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +52,8 @@ pub struct Identity {
     pub inode: u64,
     /// Number of names.
     pub links: u32,
-    /// Time of the last change of a real file in nanoseconds since 1970 (ctime); 0 elsewhere.
-    pub changed: i128,
+    /// Time of the last change of a real file in nanoseconds since 1970 (ctime), at most what 64 bits hold; 0 elsewhere.
+    pub changed: i64,
 }
 
 impl Entry {
@@ -72,16 +82,24 @@ pub trait SourceTree: Send + Sync {
 
     /// Everything below a directory: paths relative to it, directories before what is in them, otherwise in byte
     /// order of the components. `filter` is asked with relative paths; it is not asked below an excluded directory.
-    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Vec<(Vec<u8>, Entry)>, LayerError>;
+    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Arc<Entries>, LayerError>;
 
-    /// Content digests of regular files, in the order given.
-    fn content_digests(&self, files: &[(&[u8], &Entry)]) -> Result<Vec<ContentDigest>, LayerError>;
+    /// Finds the content digests that `entries`, which are below `directory`, do not know yet.
+    fn fill_digests(&self, directory: &[u8], entries: &Arc<Entries>) -> Result<(), LayerError>;
 
     /// A regular file's bytes. Exactly `entry.metadata.size` of them, or an error.
     fn open<'a>(&'a self, path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send + 'a>, LayerError>;
 
-    /// Tells the tree a digest that was computed while copying, so that it need not be computed again.
-    fn remember(&self, _path: &[u8], _entry: &Entry, _digest: ContentDigest) {}
+    /// The digest of one of `entries`, which are below `directory`, was found while its file was copied.
+    fn note_digest(&self, _directory: &[u8], _entries: &Arc<Entries>, _at: Position) {}
+
+    /// The tar that has a copy of a file's content, if it is still there.
+    fn tar_of(&self, _place: Place) -> Option<Arc<File>> {
+        None
+    }
+
+    /// A layer with copies of files of `entries` is in the store.
+    fn were_written_to(&self, _entries: &Entries, _layer: &DiffId) {}
 }
 
 /// Follows every symlink in `path`, the last one included, inside the tree: absolute targets begin at its root,
@@ -121,24 +139,6 @@ pub fn resolve(tree: &dyn SourceTree, path: &[u8]) -> Result<Option<(Vec<u8>, En
     Ok(tree.entry(&real)?.map(|entry| (real, entry)))
 }
 
-/// Removes the directories that were kept only because something below them might be included, and was not.
-/// `entries` are in the order of [`SourceTree::walk`], each with the filter's verdict.
-pub(crate) fn drop_hollow(entries: Vec<(Vec<u8>, Entry, Verdict)>) -> Vec<(Vec<u8>, Entry)> {
-    let mut kept = Vec::with_capacity(entries.len());
-    let mut last: Option<Vec<u8>> = None;
-    for (path, entry, verdict) in entries.into_iter().rev() {
-        let holds_last = || {
-            last.as_ref().is_some_and(|last| last.starts_with(&path) && last.get(path.len()) == Some(&b'/'))
-        };
-        if verdict == Verdict::Include || (verdict == Verdict::ExcludeButDescend && holds_last()) {
-            last = Some(path.clone());
-            kept.push((path, entry));
-        }
-    }
-    kept.reverse();
-    kept
-}
-
 pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory, name) {
         (b"", name) => name.to_vec(),
@@ -157,34 +157,38 @@ impl SourceTree for Stack {
         children.into_iter().map(|(name, found)| Ok((name, self.found_entry(&found)?))).collect()
     }
 
-    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Vec<(Vec<u8>, Entry)>, LayerError> {
-        let mut entries = Vec::new();
-        let mut waiting = vec![(Vec::new(), Found::Directory(self.parts(directory)?), Verdict::Include)];
-        while let Some((path, found, verdict)) = waiting.pop() {
-            if !path.is_empty() {
-                entries.push((path.clone(), self.found_entry(&found)?, verdict));
-            }
-            let Found::Directory(parts) = found else { continue };
-            // Popped from the end: pushed in reverse, so that the first name comes next.
-            for (name, found) in self.children(&parts)?.into_iter().rev() {
+    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Arc<Entries>, LayerError> {
+        let mut entries = Entries::new();
+        let mut waiting = vec![(Vec::new(), self.parts(directory)?, Entries::TOP)];
+        while let Some((path, parts, listing)) = waiting.pop() {
+            entries.begin(listing);
+            for (name, found) in self.children(&parts)? {
                 let path = join(&path, &name);
                 let is_directory = matches!(found, Found::Directory(_));
                 let verdict = filter.map_or(Verdict::Include, |filter| filter(&path, is_directory));
                 if verdict == Verdict::Include || (is_directory && verdict == Verdict::ExcludeButDescend) {
-                    waiting.push((path, found, verdict));
+                    let below = entries.push(&name, &self.found_entry(&found)?, verdict, None);
+                    if let (Some(below), Found::Directory(parts)) = (below, found) {
+                        waiting.push((path, parts, below));
+                    }
                 }
             }
         }
-        Ok(drop_hollow(entries))
+        Ok(Arc::new(entries.finish()))
     }
 
-    fn content_digests(&self, files: &[(&[u8], &Entry)]) -> Result<Vec<ContentDigest>, LayerError> {
-        let digest = |(path, entry): &(&[u8], &Entry)| {
-            let layer = &self.layers()[entry.identity.device as usize];
-            let digest = layer.content_digest(entry.identity.inode);
-            digest.ok_or_else(|| path_error(path, "the layer's index has no content digest for it"))
-        };
-        files.iter().map(digest).collect()
+    fn fill_digests(&self, directory: &[u8], entries: &Arc<Entries>) -> Result<(), LayerError> {
+        for at in entries.without_digest() {
+            let Identity { device, inode, .. } = entries.entry(at).identity;
+            let digest = self.layers()[device as usize].content_digest(inode).ok_or_else(|| {
+                path_error(
+                    &join(directory, &entries.path(at)),
+                    "the layer's index has no content digest for it",
+                )
+            })?;
+            entries.set_digest(at, digest);
+        }
+        Ok(())
     }
 
     fn open<'a>(&'a self, _path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
@@ -277,14 +281,23 @@ impl SourceTree for InlineFiles {
         Ok(self.files.iter().enumerate().map(entry).collect())
     }
 
-    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Vec<(Vec<u8>, Entry)>, LayerError> {
-        let mut entries = self.read_dir(directory)?;
-        entries.retain(|(name, _)| filter.is_none_or(|filter| filter(name, false) == Verdict::Include));
-        Ok(entries)
+    fn walk(&self, directory: &[u8], filter: Option<&Filter>) -> Result<Arc<Entries>, LayerError> {
+        let mut entries = Entries::new();
+        entries.begin(Entries::TOP);
+        for (name, entry) in self.read_dir(directory)? {
+            if filter.is_none_or(|filter| filter(&name, false) == Verdict::Include) {
+                let digest = self.files[entry.identity.inode as usize].2;
+                entries.push(&name, &entry, Verdict::Include, Some(Content::new(digest, None)));
+            }
+        }
+        Ok(Arc::new(entries.finish()))
     }
 
-    fn content_digests(&self, files: &[(&[u8], &Entry)]) -> Result<Vec<ContentDigest>, LayerError> {
-        Ok(files.iter().map(|(_, entry)| self.files[entry.identity.inode as usize].2).collect())
+    fn fill_digests(&self, _directory: &[u8], entries: &Arc<Entries>) -> Result<(), LayerError> {
+        for at in entries.without_digest() {
+            entries.set_digest(at, self.files[entries.entry(at).identity.inode as usize].2);
+        }
+        Ok(())
     }
 
     fn open<'a>(&'a self, _path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send + 'a>, LayerError> {

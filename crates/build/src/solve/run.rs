@@ -5,14 +5,11 @@ use crate::key::{self, StepKey};
 use crate::lower::{Op, Step};
 use crate::{
     BuildError, BuildErrorKind, Builder, CacheIndex, CacheRecord, Detail, Event, ExecError, FileOp, Input,
-    Origin, Place, Reason, Worker, WorkerError, explain,
+    MOST_LISTED, Origin, Place, Reason, Worker, WorkerError, explain,
 };
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// Listings longer than this are not kept with a record: the reason of a miss is then told without them.
-const MAX_FILES: usize = 100_000;
 
 impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Runs a step and hands it to the recorder. A failed one is not recorded, nor is one whose files changed.
@@ -116,7 +113,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 }
             }
         }
-        listings.retain(|(_, files)| !files.is_empty() && files.len() <= MAX_FILES);
+        listings.retain(|(_, files)| !files.is_empty() && files.len() <= MOST_LISTED);
         Ok(Some(listings))
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use strata_dockerfile::{Ignore, Verdict as IgnoreVerdict};
-use strata_layer::Stack;
 use strata_layer::context::ContextDir;
 use strata_layer::tree::{Filter, InlineFiles, SourceTree, Verdict};
+use strata_layer::{FileType, Stack};
 
 /// Where the main context is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,8 @@ impl Contexts {
             return directory.size().ok();
         }
         let entries = self.main.tree().walk(b"", None).ok()?;
-        Some(entries.iter().filter(|(_, entry)| entry.is_file()).map(|(_, entry)| entry.metadata.size).sum())
+        let files = entries.positions().filter(|at| entries.file_type(*at) == FileType::Regular);
+        Some(files.map(|at| entries.size(at)).sum())
     }
 
     pub(super) fn main(&self) -> Arc<dyn SourceTree> {
@@ -141,6 +142,10 @@ fn open(
     let stat_cache = engine.store().contexts().path(&real);
     let directory = ContextDir::open(&real, ignore.clone().map(filter), Some(&stat_cache))
         .map_err(|error| EngineError::layer("unable to prepare context", error))?;
+    let layers = engine.store().layers().clone();
+    // A layer that has left the store only costs the time of reading the files.
+    let directory =
+        directory.with_tars(Arc::new(move |layer| Some(layers.open_tar(layer).ok()?.into_parts().0)));
     Ok((Context::Directory(Arc::new(directory)), ignore))
 }
 

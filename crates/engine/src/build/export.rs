@@ -106,7 +106,7 @@ fn inode(entry: &Entry) -> Option<Inode> {
 fn write_tar(tree: &Stack, out: &mut dyn Write, epoch: Option<i64>) -> Result<(), LayerError> {
     let mut builder = LayerBuilder::new(out);
     let mut first: HashMap<Inode, Vec<u8>> = HashMap::new();
-    for (path, mut entry) in tree.walk(b"", None)? {
+    for (path, mut entry) in tree.walk(b"", None)?.iter() {
         if path.is_empty() {
             continue;
         }

@@ -2,7 +2,7 @@
 use super::context::filter;
 use super::layer::LayerHandle;
 use super::remote::RemoteError;
-use super::worker::{EngineWorker, copy_failed, file_entry};
+use super::worker::{EngineWorker, copy_failed, listed};
 use crate::EngineError;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -64,11 +64,16 @@ impl EngineWorker<'_> {
         if let Some(keyed) = keyed(op)
             && let Some(seen) = self.seen(origin, &keyed)
         {
-            let made = self
-                .make_layer(below, |stack, builder| self.copy_into(stack, has_root, &[seen], op, builder));
+            let made = self.make_layer(below, |stack, builder| {
+                self.copy_into(stack, has_root, std::slice::from_ref(&seen), op, builder)
+            });
             match made {
                 Err(_) if !self.cancel().load(Ordering::Relaxed) => self.forget_seen(origin, &keyed),
-                made => return made,
+                Err(error) => return Err(error),
+                Ok(layer) => {
+                    seen.were_written_to(&layer.diff_id);
+                    return Ok(layer);
+                }
             }
         }
         self.make_layer(below, |stack, builder| {
@@ -155,7 +160,7 @@ impl EngineWorker<'_> {
             };
             parts.push_str(&format!("{digest}\n"));
             if detail == Detail::Files {
-                files.extend(found.files().map_err(copy_failed)?.iter().map(file_entry));
+                files.extend(listed(&found)?);
             }
         }
         Ok(Selected { digest: Digest::of(parts.as_bytes()), files })

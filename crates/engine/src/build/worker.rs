@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use strata_build::{
     Base, CacheKey, CachedLayer, CommittedLayer, Detail, Event, EventSink, ExecError, ExecOp, FileEntry,
-    FileKind, FileOp, Layer as _, Origin, Selected, Selection, Stream, Worker, WorkerError,
+    FileKind, FileOp, Layer as _, MOST_LISTED, Origin, Selected, Selection, Stream, Worker, WorkerError,
 };
 use strata_layer::FileType;
 use strata_layer::copy::{self, CopyError, SelectedFile};
@@ -276,7 +276,9 @@ impl Worker for EngineWorker<'_> {
         };
         let files = match detail {
             Detail::Digest => Vec::new(),
-            Detail::Files => found.files().map_err(copy_failed)?.iter().map(file_entry).collect(),
+            // Nobody keeps a listing so long.
+            Detail::Files if found.len() > MOST_LISTED => Vec::new(),
+            Detail::Files => listed(&found)?,
         };
         // Without wildcards it is a mount's, which is always looked at anew.
         if let (Detail::Digest, true, Some(name)) = (detail, selection.wildcards, context_name(origin)) {
@@ -313,7 +315,15 @@ impl Worker for EngineWorker<'_> {
     }
 }
 
-pub(super) fn file_entry(file: &SelectedFile) -> FileEntry {
+/// The files of a selection, sorted by path.
+pub(super) fn listed(selection: &copy::Selection) -> Result<Vec<FileEntry>, WorkerError> {
+    let files = selection.files().map_err(copy_failed)?;
+    let mut listed: Vec<FileEntry> = files.map(|file| file_entry(&file)).collect();
+    listed.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(listed)
+}
+
+fn file_entry(file: &SelectedFile) -> FileEntry {
     let metadata = &file.metadata;
     FileEntry {
         path: String::from_utf8_lossy(&file.path).into_owned(),

@@ -1,7 +1,7 @@
 //! File contents of a context: checked against what was seen, hashed by several threads.
 use super::{ContextDir, threads, to_entry};
 use crate::error::path_error;
-use crate::tree::{Entry, SourceTree};
+use crate::tree::{Entries, Entry, Position, SourceTree, join};
 use crate::{ContentDigest, LayerError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -77,29 +77,31 @@ impl Read for CheckedFile {
 }
 
 impl ContextDir {
-    /// Hashes files by several threads, and remembers the digests.
-    pub(super) fn hash_all(&self, files: &[(&[u8], &Entry)]) -> Result<Vec<ContentDigest>, LayerError> {
+    /// Hashes files of `entries` by several threads, and notes the digests there.
+    pub(super) fn hash_all(
+        &self,
+        directory: &[u8],
+        entries: &Entries,
+        files: &[Position],
+    ) -> Result<(), LayerError> {
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut done = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some((path, entry)) = files.get(at) else { return Ok::<_, LayerError>(done) };
-                let digest = self.hash(path, entry)?;
-                self.cache.remember(path, entry, digest);
-                done.push((at, digest));
+            while let Some(at) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let digest = self.hash(&join(directory, &entries.path(*at)), &entries.entry(*at))?;
+                entries.set_digest(*at, digest);
             }
+            Ok::<_, LayerError>(())
         };
-        let mut done = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads().min(files.len())).map(|_| scope.spawn(work)).collect();
-            let mut done = work()?;
-            for other in others {
-                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok::<_, LayerError>(done)
+            let own = work();
+            let others = others.into_iter().map(|other| other.join());
+            others.fold(own, |all, other| {
+                all.and(other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })
         })?;
-        done.sort_unstable_by_key(|(at, _)| *at);
-        Ok(done.into_iter().map(|(_, digest)| digest).collect())
+        self.cache.note_hashed(files.iter().map(|at| entries.entry(*at)));
+        Ok(())
     }
 
     fn hash(&self, path: &[u8], entry: &Entry) -> Result<ContentDigest, LayerError> {

@@ -1,7 +1,7 @@
 //! Walking a context by several threads.
 use super::{ContextDir, threads};
 use crate::LayerError;
-use crate::tree::{Entry, Filter, Verdict, join};
+use crate::tree::{Content, Entries, Entry, Filter, Listing, Verdict, join};
 use rustix::fd::AsFd;
 use rustix::fs::RawDir;
 use std::mem::MaybeUninit;
@@ -12,37 +12,24 @@ pub(super) struct Listed {
     pub(super) name: Vec<u8>,
     pub(super) entry: Entry,
     pub(super) verdict: Verdict,
+    /// What is known of its content.
+    pub(super) known: Option<Content>,
 }
 
-/// Directories to list and directories listed. A directory is known by its number, the order in which it was found.
-#[derive(Default)]
+/// Directories to list, and what was found in the others.
 struct Queue {
-    /// Number and path relative to the walk's start.
-    waiting: Vec<(usize, Vec<u8>)>,
+    /// With their paths relative to the walk's start.
+    waiting: Vec<(Listing, Vec<u8>)>,
     busy: usize,
-    /// By number; each listing's subdirectories have the numbers from `first_child` on, in order.
-    listings: Vec<Listing>,
+    found: Entries,
     failed: Option<LayerError>,
 }
 
-#[derive(Default)]
-struct Listing {
-    entries: Vec<Listed>,
-    first_child: usize,
-}
-
 impl ContextDir {
-    /// Everything below `start` with its verdict, in the order of [`crate::tree::SourceTree::walk`].
-    pub(super) fn walk_all(
-        &self,
-        start: &[u8],
-        filter: Option<&Filter>,
-    ) -> Result<Vec<(Vec<u8>, Entry, Verdict)>, LayerError> {
-        let queue = Mutex::new(Queue {
-            waiting: vec![(0, Vec::new())],
-            listings: vec![Listing::default()],
-            ..Queue::default()
-        });
+    /// Everything below `start`.
+    pub(super) fn walk_all(&self, start: &[u8], filter: Option<&Filter>) -> Result<Entries, LayerError> {
+        let waiting = vec![(Entries::TOP, Vec::new())];
+        let queue = Mutex::new(Queue { waiting, busy: 0, found: Entries::new(), failed: None });
         let wake = Condvar::new();
         std::thread::scope(|scope| {
             for _ in 0..threads() {
@@ -53,8 +40,7 @@ impl ContextDir {
             }
         });
         let mut queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-        queue.failed.take().map_or(Ok(()), Err)?;
-        Ok(in_order(queue.listings))
+        queue.failed.take().map_or_else(|| Ok(queue.found.finish()), Err)
     }
 
     fn list_waiting(&self, start: &[u8], filter: Option<&Filter>, shared: &Mutex<Queue>, wake: &Condvar) {
@@ -65,7 +51,7 @@ impl ContextDir {
                 wake.notify_all();
                 return;
             }
-            let Some((number, path)) = queue.waiting.pop() else {
+            let Some((listing, path)) = queue.waiting.pop() else {
                 queue = wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -75,17 +61,17 @@ impl ContextDir {
             queue = lock();
             queue.busy -= 1;
             match listed {
-                Ok(entries) => {
-                    let first_child = queue.listings.len();
-                    for found in entries.iter().filter(|found| found.entry.is_directory()) {
-                        let number = queue.listings.len();
-                        queue.listings.push(Listing::default());
-                        queue.waiting.push((number, join(&path, &found.name)));
+                Ok(listed) => {
+                    let Queue { waiting, found, .. } = &mut *queue;
+                    let before = waiting.len();
+                    found.begin(listing);
+                    for Listed { name, entry, verdict, known } in listed {
+                        let below = found.push(&name, &entry, verdict, known);
+                        waiting.extend(below.map(|below| (below, join(&path, &name))));
                     }
-                    if queue.listings.len() - first_child > 1 {
+                    if waiting.len() > before + 1 {
                         wake.notify_all();
                     }
-                    queue.listings[number] = Listing { entries, first_child };
                 }
                 Err(error) => queue.failed = queue.failed.take().or(Some(error)),
             }
@@ -101,6 +87,7 @@ impl ContextDir {
     ) -> Result<Vec<Listed>, LayerError> {
         let whole = join(start, path);
         let directory = self.open_directory(&whole).map_err(|error| self.failed(&whole, "open", error))?;
+        let records = self.cache.directory(&whole);
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut names = RawDir::new(directory.as_fd(), &mut buffer);
         let mut listed = Vec::new();
@@ -118,10 +105,11 @@ impl ContextDir {
             if known.is_some_and(|is_directory| !takes_part(verdict(is_directory), is_directory)) {
                 continue;
             }
-            let Some(entry) = self.stat(directory.as_fd(), name, &join(&whole, name))? else { continue };
+            let found = self.stat(directory.as_fd(), name, &join(&whole, name), &records)?;
+            let Some((entry, known)) = found else { continue };
             let verdict = verdict(entry.is_directory());
             if takes_part(verdict, entry.is_directory()) {
-                listed.push(Listed { name: name.to_vec(), entry, verdict });
+                listed.push(Listed { name: name.to_vec(), entry, verdict, known });
             }
         }
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -154,34 +142,6 @@ impl ContextDir {
 
 fn takes_part(verdict: Verdict, is_directory: bool) -> bool {
     verdict == Verdict::Include || (is_directory && verdict == Verdict::ExcludeButDescend)
-}
-
-/// Puts the listings together, depth first.
-fn in_order(mut listings: Vec<Listing>) -> Vec<(Vec<u8>, Entry, Verdict)> {
-    let total = listings.iter().map(|listing| listing.entries.len()).sum();
-    let mut all = Vec::with_capacity(total);
-    let mut open = Vec::new();
-    let enter = |listings: &mut Vec<Listing>, number: usize, path: Vec<u8>| {
-        let Listing { entries, first_child } = std::mem::take(&mut listings[number]);
-        (path, entries.into_iter(), first_child)
-    };
-    open.push(enter(&mut listings, 0, Vec::new()));
-    while let Some((directory, entries, next_child)) = open.last_mut() {
-        let Some(Listed { name, entry, verdict }) = entries.next() else {
-            open.pop();
-            continue;
-        };
-        let path = join(directory, &name);
-        let child = entry.is_directory().then(|| {
-            *next_child += 1;
-            *next_child - 1
-        });
-        all.push((path.clone(), entry, verdict));
-        if let Some(child) = child {
-            open.push(enter(&mut listings, child, path));
-        }
-    }
-    all
 }
 
 /// Gives the calling thread its own table of file descriptors. With a shared table every `statx` on a directory

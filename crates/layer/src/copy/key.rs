@@ -3,8 +3,8 @@
 //! A versioned encoding, hashed: every field has a fixed length or its length in front, so no two different
 //! selections give the same bytes. Changing anything here changes every key: raise [`VERSION`] then.
 use super::CopyError;
-use super::select::{Item, Root, Selection};
-use crate::tree::Entry;
+use super::select::{Root, Selection};
+use crate::tree::{Entries, Entry, Position};
 use crate::{ContentDigest, FileType, xattr};
 
 const VERSION: &[u8] = b"strata selection 1\n";
@@ -40,16 +40,16 @@ impl Encoder {
             self.entry(&root.entry);
         }
         self.number(root.items.len() as u64);
-        for item in &root.items {
-            self.item(item);
+        for at in root.items.positions() {
+            self.item(&root.items, at);
         }
     }
 
-    fn item(&mut self, item: &Item) {
-        self.bytes(&item.path);
-        self.entry(&item.entry);
+    fn item(&mut self, items: &Entries, at: Position) {
+        self.bytes(&items.path(at));
+        self.entry(&items.entry(at));
         // Digests of regular files are filled in before a key is made.
-        self.bytes(item.digest.get().map_or(&[][..], |digest| &digest.0));
+        self.bytes(items.digest(at).as_ref().map_or(&[][..], |digest| &digest.0));
         if self.buffer.len() > 1 << 15 {
             self.flush();
         }

@@ -1,12 +1,13 @@
 //! Where everything goes: the tree that the new layer will hold, before a byte of it is written.
 //!
 //! The plan knows every directory it touched, its own and those of the layers below, so each path component is asked
-//! for below at most once, and never under a directory that is new.
+//! for below at most once, and never under a directory that is new. Files of a source directory are planned together
+//! as a [`Block`], unless an archive is unpacked beside them, whose members may do anything to them.
 use super::error::shown;
-use super::select::{Item, Selection};
+use super::select::Selection;
 use super::{CopyError, CopyOptions};
 use crate::stack::{Found, MAX_LINKS, components, too_many_links};
-use crate::tree::{Entry, SourceTree, join};
+use crate::tree::{Entry, Listing, Position, SourceTree, join};
 use crate::{FileType, Metadata, Stack};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -32,13 +33,26 @@ pub(super) struct Node {
 pub(super) enum Body {
     /// Not a regular file.
     None,
-    /// Numbers of the selection, its root and its item.
-    Item { selection: usize, root: usize, item: usize },
+    /// Numbers of the selection and its root, and which item of it.
+    Item { selection: usize, root: usize, item: Position },
     /// A member of an archive; nodes with the same one are hard links.
     Member(MemberId),
     /// A file of the layers below: number in [`Plan::lower`].
     Below(usize),
 }
+
+/// Everything in one source directory but its subdirectories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Numbers of the selection and its root.
+    pub(super) selection: usize,
+    pub(super) root: usize,
+    pub(super) listing: Listing,
+}
+
+/// By the directory that they go into; of two files with one name the later block's is meant, and a node of the plan
+/// before both.
+pub(super) type Blocks = BTreeMap<Vec<u8>, Vec<Block>>;
 
 /// A member of an archive that a source names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +68,9 @@ pub(super) struct Plan<'a> {
     below: Option<&'a Stack>,
     pub(super) options: &'a CopyOptions,
     pub(super) nodes: Planned,
+    pub(super) blocks: Blocks,
+    /// No blocks: an archive is among the sources.
+    one_by_one: bool,
     /// What the files of archives look like in the end.
     pub(super) members: HashMap<MemberId, Metadata>,
     /// Files of the layers below that become part of this one.
@@ -63,10 +80,13 @@ pub(super) struct Plan<'a> {
 }
 
 /// A finished plan.
-pub(super) struct Finished {
+pub(super) struct Finished<'a> {
     pub(super) nodes: Planned,
+    pub(super) blocks: Blocks,
     /// What [`Body::Below`] counts: real paths and entries.
     pub(super) lower: Vec<(Vec<u8>, Entry)>,
+    pub(super) selections: &'a [&'a Selection],
+    pub(super) options: &'a CopyOptions,
 }
 
 impl<'a> Plan<'a> {
@@ -80,6 +100,8 @@ impl<'a> Plan<'a> {
             below,
             options,
             nodes: Planned::new(),
+            blocks: Blocks::new(),
+            one_by_one: false,
             members: HashMap::new(),
             lower: Vec::new(),
             hidden: HashSet::new(),
@@ -89,8 +111,13 @@ impl<'a> Plan<'a> {
         plan
     }
 
+    /// Plans each file by itself, so that members of archives can replace and link to it.
+    pub(super) fn one_by_one(self) -> Self {
+        Self { one_by_one: true, ..self }
+    }
+
     /// What the layer holds. The root itself stays as it is.
-    pub(super) fn finish(mut self) -> Finished {
+    pub(super) fn finish(mut self) -> Finished<'a> {
         self.nodes.retain(|path, node| node.kept && !path.is_empty());
         for node in self.nodes.values_mut() {
             if let Body::Member(id) = &node.body
@@ -99,7 +126,8 @@ impl<'a> Plan<'a> {
                 node.metadata = metadata.clone();
             }
         }
-        Finished { nodes: self.nodes, lower: self.lower }
+        let Self { nodes, blocks, lower, selections, options, .. } = self;
+        Finished { nodes, blocks, lower, selections, options }
     }
 
     /// Plans one source as it is (BuildKit's rules: `spec/build.md` 2.1, 2.3, 2.4).
@@ -126,7 +154,10 @@ impl<'a> Plan<'a> {
             target = join(&target, &source.name);
         }
         self.make_directories(parent(&target))?;
-        self.add(&target, &source.items[0], Body::Item { selection, root, item: 0 })
+        match source.items.positions().next() {
+            Some(item) => self.add(&target, source.items.entry(item), Body::Item { selection, root, item }),
+            None => Ok(()),
+        }
     }
 
     /// A directory's contents go into `target`, which keeps its owner and mode if it is there already, and is
@@ -139,20 +170,25 @@ impl<'a> Plan<'a> {
             node.metadata.mtime_nsec = source.entry.metadata.mtime_nsec;
         }
         self.keep(target);
-        for (at, item) in source.items.iter().enumerate() {
-            self.add(&join(target, &item.path), item, Body::Item { selection, root, item: at })?;
+        if !self.one_by_one {
+            return self.place_listings(selection, root, target);
+        }
+        for item in source.items.positions() {
+            let path = join(target, &source.items.path(item));
+            self.add(&path, source.items.entry(item), Body::Item { selection, root, item })?;
         }
         Ok(())
     }
 
     /// Plans one entry; its parent must be planned.
-    fn add(&mut self, path: &[u8], item: &Item, body: Body) -> Result<(), CopyError> {
+    pub(super) fn add(&mut self, path: &[u8], entry: Entry, body: Body) -> Result<(), CopyError> {
         if name(path).starts_with(b".wh.") {
             return Err(CopyError::WhiteoutName(shown(path)));
         }
         let existing = self.lookup(path)?;
-        let metadata = self.dressed(&item.entry);
-        if item.entry.is_directory() {
+        let (is_directory, is_file) = (entry.is_directory(), entry.is_file());
+        let metadata = dressed(self.options, entry.metadata);
+        if is_directory {
             return match existing {
                 None => {
                     let node = Node { metadata, ..self.new_directory() };
@@ -172,26 +208,10 @@ impl<'a> Plan<'a> {
         if existing == Some(FileType::Directory) {
             return Err(CopyError::ReplaceDirectory(shown(path)));
         }
-        let body = if item.entry.is_file() { body } else { Body::None };
-        let link = item.entry.link.clone();
+        let body = if is_file { body } else { Body::None };
+        let link = entry.link;
         self.insert(path, Node { metadata, link, body, shows_below: false, opaque: false, kept: true });
         Ok(())
-    }
-
-    /// Metadata as `--chown` and `--chmod` leave them.
-    fn dressed(&self, entry: &Entry) -> Metadata {
-        let mut metadata = entry.metadata.clone();
-        if let Some((uid, gid)) = self.options.owner {
-            (metadata.uid, metadata.gid) = (uid, gid);
-        }
-        match (&self.options.chmod, metadata.file_type) {
-            (_, FileType::Symlink) => metadata.mode = 0o777,
-            (Some(chmod), file_type) => {
-                metadata.mode = chmod.apply(metadata.mode, file_type == FileType::Directory);
-            }
-            (None, _) => {}
-        }
-        metadata
     }
 
     pub(super) fn insert(&mut self, path: &[u8], node: Node) {
@@ -268,6 +288,9 @@ impl<'a> Plan<'a> {
                 Some(node) if is_last => return Ok(Some(node.metadata.file_type)),
                 Some(node) if node.metadata.file_type == FileType::Directory => {}
                 Some(_) => return Ok(None),
+                None if let Some((items, file)) = self.in_block(at) => {
+                    return Ok(is_last.then(|| items.file_type(file)));
+                }
                 None => match self.find_below(at)? {
                     Some((FileType::Directory, metadata)) => self.know(at, metadata),
                     Some((file_type, _)) if is_last => return Ok(Some(file_type)),
@@ -284,7 +307,7 @@ impl<'a> Plan<'a> {
     }
 
     /// What the layers below show at `path`, unless its parent hides them.
-    fn find_below(&self, path: &[u8]) -> Result<Option<(FileType, Metadata)>, CopyError> {
+    pub(super) fn find_below(&self, path: &[u8]) -> Result<Option<(FileType, Metadata)>, CopyError> {
         let Some(below) = self.below else { return Ok(None) };
         if !self.nodes.get(parent(path)).is_some_and(|parent| parent.shows_below) {
             return Ok(None);
@@ -345,12 +368,30 @@ impl<'a> Plan<'a> {
         if let Some(node) = self.nodes.get(path) {
             return Ok(node.link.clone());
         }
+        if let Some((items, at)) = self.in_block(path) {
+            return Ok(items.entry(at).link);
+        }
         let Some(below) = self.below else { return Ok(Vec::new()) };
         match below.find(path)? {
             Some(found @ Found::Other { .. }) => Ok(below.read_link(&below.node(&found)?)?),
             _ => Ok(Vec::new()),
         }
     }
+}
+
+/// Metadata as `--chown` and `--chmod` leave them.
+pub(super) fn dressed(options: &CopyOptions, mut metadata: Metadata) -> Metadata {
+    if let Some((uid, gid)) = options.owner {
+        (metadata.uid, metadata.gid) = (uid, gid);
+    }
+    match (&options.chmod, metadata.file_type) {
+        (_, FileType::Symlink) => metadata.mode = 0o777,
+        (Some(chmod), file_type) => {
+            metadata.mode = chmod.apply(metadata.mode, file_type == FileType::Directory);
+        }
+        (None, _) => {}
+    }
+    metadata
 }
 
 /// True if the path as written says that it is a directory.
@@ -368,6 +409,6 @@ pub(super) fn parent(path: &[u8]) -> &[u8] {
     path.iter().rposition(|byte| *byte == b'/').map_or(b"", |slash| &path[..slash])
 }
 
-fn name(path: &[u8]) -> &[u8] {
+pub(super) fn name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }

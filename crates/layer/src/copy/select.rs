@@ -2,9 +2,10 @@
 use super::CopyError;
 use super::error::shown;
 use super::pattern::{self, Reach};
-use crate::tree::{Entry, Filter, SourceTree, Verdict, join, resolve};
+use crate::tree::{Entries, Entry, Filter, Position, SourceTree, Verdict, join, resolve};
 use crate::{ContentDigest, Metadata};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use strata_oci::DiffId;
 
 /// How source paths are read.
 #[derive(Clone, Default)]
@@ -37,17 +38,8 @@ pub(super) struct Root {
     pub(super) entry: Entry,
     /// True if the name came from a wildcard: it is then part of the digest.
     pub(super) matched: bool,
-    /// A directory's contents, in the order of a walk; a file itself, at path `b""`.
-    pub(super) items: Vec<Item>,
-}
-
-/// One entry below a root.
-pub(super) struct Item {
-    /// Below the root.
-    pub(super) path: Vec<u8>,
-    pub(super) entry: Entry,
-    /// Known once somebody needed it; only for regular files.
-    pub(super) digest: OnceLock<ContentDigest>,
+    /// A directory's contents; a file itself, at path `b""`.
+    pub(super) items: Arc<Entries>,
 }
 
 /// A selected file, for lists.
@@ -85,19 +77,20 @@ impl Selection {
         Ok(selection)
     }
 
-    /// The files, sorted by path, with what a changed digest is explained from.
-    pub fn files(&self) -> Result<Vec<SelectedFile>, CopyError> {
+    /// The files, with what a changed digest is explained from.
+    pub fn files(&self) -> Result<impl Iterator<Item = SelectedFile> + '_, CopyError> {
         self.fill_digests()?;
-        let all = self.roots.iter().flat_map(|root| root.items.iter().map(move |item| (root, item)));
-        let file = |(root, item): (&Root, &Item)| SelectedFile {
-            path: if item.path.is_empty() { root.name.clone() } else { item.path.clone() },
-            metadata: item.entry.metadata.clone(),
-            link: item.entry.link.clone(),
-            digest: item.digest.get().copied(),
-        };
-        let mut files: Vec<_> = all.map(file).collect();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(files)
+        Ok(self.roots.iter().flat_map(|root| {
+            root.items.positions().map(|at| {
+                let (path, entry) = (root.items.path(at), root.items.entry(at));
+                SelectedFile {
+                    path: if path.is_empty() { root.name.clone() } else { path },
+                    metadata: entry.metadata,
+                    link: entry.link,
+                    digest: root.items.digest(at),
+                }
+            })
+        }))
     }
 
     /// Number of entries.
@@ -190,15 +183,9 @@ impl Selection {
         {
             return Ok(());
         } else {
-            vec![(Vec::new(), entry.clone())]
+            Arc::new(Entries::single(&entry))
         };
-        self.roots.push(Root {
-            name,
-            path,
-            entry,
-            matched,
-            items: items.into_iter().map(Item::new).collect(),
-        });
+        self.roots.push(Root { name, path, entry, matched, items });
         Ok(())
     }
 
@@ -233,39 +220,26 @@ impl Selection {
             return self.add_root(directory, name, true);
         }
         let filter = parents_filter(names.to_vec(), self.options.exclude.clone());
-        let items = self.tree.walk(&path, Some(&filter))?.into_iter().map(Item::new).collect();
+        let items = self.tree.walk(&path, Some(&filter))?;
         self.roots.push(Root { name: Vec::new(), path, entry, matched: true, items });
         Ok(())
     }
 
     pub(super) fn fill_digests(&self) -> Result<(), CopyError> {
-        for root in &self.roots {
-            let unknown: Vec<&Item> = root
-                .items
-                .iter()
-                .filter(|item| item.entry.is_file() && item.digest.get().is_none())
-                .collect();
-            let paths: Vec<Vec<u8>> = unknown.iter().map(|item| root.source_path(item)).collect();
-            let asked: Vec<(&[u8], &Entry)> =
-                paths.iter().zip(&unknown).map(|(path, item)| (path.as_slice(), &item.entry)).collect();
-            for (item, digest) in unknown.iter().zip(self.tree.content_digests(&asked)?) {
-                let _ = item.digest.set(digest);
-            }
-        }
-        Ok(())
+        Ok(self.roots.iter().try_for_each(|root| self.tree.fill_digests(&root.path, &root.items))?)
+    }
+
+    /// The layer that these files were last copied into is in the store under this name: the next copy may take from
+    /// there what has not changed.
+    pub fn were_written_to(&self, layer: &DiffId) {
+        self.roots.iter().for_each(|root| self.tree.were_written_to(&root.items, layer));
     }
 }
 
 impl Root {
     /// An item's path in the tree.
-    pub(super) fn source_path(&self, item: &Item) -> Vec<u8> {
-        join(&self.path, &item.path)
-    }
-}
-
-impl Item {
-    fn new((path, entry): (Vec<u8>, Entry)) -> Self {
-        Self { path, entry, digest: OnceLock::new() }
+    pub(super) fn source_path(&self, at: Position) -> Vec<u8> {
+        join(&self.path, &self.items.path(at))
     }
 }
 

@@ -68,7 +68,8 @@ fn selected_files_are_listed_for_explanations() {
     let tree = scene.tree("ctx", "mkdir d; echo b > d/b; echo a > d/a; echo c > c");
     let context = ContextDir::open(&tree, None, None).unwrap();
     let selection = Selection::new(Arc::new(context), &["d", "c"], SelectOptions::default()).unwrap();
-    let files = selection.files().unwrap();
+    let mut files: Vec<_> = selection.files().unwrap().collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let names: Vec<_> = files.iter().map(|file| std::str::from_utf8(&file.path).unwrap()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(files[0].digest.unwrap().0, *blake3::hash(b"a\n").as_bytes());

@@ -6,6 +6,7 @@ mod archive;
 mod context;
 mod copy;
 mod dialects;
+mod earlier;
 mod generate;
 mod handmade;
 mod hostile;

@@ -39,7 +39,7 @@ fn observe(stack: &Stack) -> Vec<String> {
         let (link, content) = (entry.link.escape_ascii(), content.escape_ascii());
         format!("{path} {:?} {:o} {}.{} {link} {content}", m.file_type, m.mode, m.mtime, m.mtime_nsec)
     };
-    entries.into_iter().map(line).collect()
+    entries.iter().map(line).collect()
 }
 
 fn open(scene: &Scene, name: &str, tar: Vec<u8>, index: Vec<u8>) -> Layer {

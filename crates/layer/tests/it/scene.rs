@@ -187,7 +187,7 @@ fn add_tree(builder: &mut LayerBuilder<File>, directory: &Path, at: &[u8]) -> Re
 pub(crate) fn listing(tree: &dyn SourceTree) -> BTreeMap<String, String> {
     let mut first_names: BTreeMap<(u64, u64), String> = BTreeMap::new();
     let mut lines = BTreeMap::new();
-    for (path, entry) in tree.walk(b"", None).unwrap() {
+    for (path, entry) in tree.walk(b"", None).unwrap().iter() {
         let name = String::from_utf8_lossy(&path).into_owned();
         let mut line = describe(tree, &path, &entry);
         if entry.is_file() && entry.identity.links > 1 {

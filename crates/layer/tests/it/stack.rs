@@ -141,7 +141,7 @@ fn kernel_metadata(path: &Path) -> Metadata {
 /// What the stack shows, by walking, by listing each directory, and by looking each path up: all must agree.
 fn stack_listing(stack: &Stack) -> BTreeMap<Vec<u8>, String> {
     let mut lines = BTreeMap::new();
-    for (path, entry) in stack.walk(b"", None).unwrap() {
+    for (path, entry) in stack.walk(b"", None).unwrap().iter() {
         let node = stack.lookup(&path).unwrap().expect("a walked path can be looked up");
         assert_eq!(node.metadata, entry.metadata);
         let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
