@@ -4,8 +4,8 @@ use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
 use crate::stages::{self, Bases};
 use crate::{
-    BuildError, BuildOptions, CacheIndex, CacheKey, CachedLayer, CommittedLayer, Event, EventSink, Forecast,
-    Input, Place, StepId, Worker, solve,
+    BuildError, BuildOptions, CacheImage, CacheIndex, CacheKey, CachedLayer, CommittedLayer, Event,
+    EventSink, Forecast, Input, Place, StepId, Worker, solve,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -14,11 +14,13 @@ use strata_dockerfile::Dockerfile;
 use strata_oci::{ImageConfig, Raw};
 
 /// What a build works with. Borrowed for one build; holds no state of its own.
-pub struct Builder<'a, W, C> {
+pub struct Builder<'a, W: Worker, C> {
     /// Does real things.
     pub worker: &'a W,
     /// Keeps records.
     pub cache: &'a C,
+    /// Images that may have results of steps which the cache does not have.
+    pub cache_images: &'a [CacheImage<W::Layer>],
     /// Is told what happens.
     pub events: &'a dyn EventSink,
     /// Says when a layer was made. `SOURCE_DATE_EPOCH` wins over it.

@@ -51,5 +51,6 @@ pub use op::{
 };
 pub use options::{BuildOptions, Entitlement, NamedContext, NoCache, UnknownEntitlement};
 pub use worker::{
-    Base, CommittedLayer, Detail, ExecError, Layer, MOST_LISTED, Origin, Selected, Worker, WorkerError,
+    Base, CacheImage, CommittedLayer, Detail, ExecError, Layer, MOST_LISTED, Origin, Selected, Worker,
+    WorkerError,
 };

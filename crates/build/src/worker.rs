@@ -13,6 +13,9 @@ pub trait Layer: Clone + Send + Sync {
     ///
     /// May be called from several threads and more than once; a failure is given every time.
     fn committed(&self) -> Result<CommittedLayer, WorkerError>;
+
+    /// Its name, if that is known without waiting for the layer or fetching it.
+    fn name(&self) -> Option<DiffId>;
 }
 
 /// A layer in the store.
@@ -33,6 +36,15 @@ pub struct Base<L> {
     pub config: Raw<ImageConfig>,
     /// Its layers, bottom first. Handles only: nothing is fetched for them until a step needs it.
     pub layers: Vec<L>,
+}
+
+/// An image whose layers may serve as results of steps (`--cache-from`), whoever built it.
+#[derive(Clone, Debug)]
+pub struct CacheImage<L> {
+    /// As messages call it.
+    pub name: String,
+    /// The image.
+    pub image: Base<L>,
 }
 
 /// Where the files of a COPY, an ADD or a bind mount come from.
@@ -116,6 +128,14 @@ pub trait Worker: Sync {
         origin: Origin<'_, Self::Layer>,
         op: &FileOp,
     ) -> Result<Self::Layer, WorkerError>;
+
+    /// Whether two layers on the same parents show the same files: everything that [`Selected::digest`] counts.
+    fn same_files(
+        &self,
+        parents: &[Self::Layer],
+        ours: &Self::Layer,
+        theirs: &Self::Layer,
+    ) -> Result<bool, WorkerError>;
 
     /// Runs a process on `parents` and gives its layer, possibly not packed yet. Bind mounts and seeds of cache
     /// mounts name their files by index into `inputs`. Output goes to `output` as it appears.

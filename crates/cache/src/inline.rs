@@ -40,7 +40,7 @@ pub fn read(image: &ImageConfig, blobs: &[Descriptor]) -> Result<Option<Found>, 
     let config = Config { layers: layers.collect(), records, steps };
     config.check()?;
     let blobs = blobs.iter().map(|blob| (blob.digest, blob.clone())).collect();
-    Ok(Some(Found { config, blobs }))
+    Ok(Some(Found { config, blobs, in_image: true }))
 }
 
 /// Puts the records of a config into an image. Its layers must be the image's, in their order.

@@ -156,7 +156,7 @@ impl Place for LocalPlace {
         let config =
             Config::parse(&bytes).map_err(|source| PlaceError::Config { place: self.to_string(), source })?;
         let blobs: BTreeMap<_, _> = blobs.into_iter().map(|blob| (blob.digest, blob)).collect();
-        Ok(Some(Found { config, blobs }))
+        Ok(Some(Found { config, blobs, in_image: false }))
     }
 
     fn blob(&self, blob: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>, PlaceError> {

@@ -56,6 +56,8 @@ pub struct Found {
     /// The blobs that the place has, as its manifest describes them. A layer whose blob is not among them cannot be had,
     /// whatever the config says.
     pub blobs: BTreeMap<Digest, Descriptor>,
+    /// It stands in the config of an image.
+    pub in_image: bool,
 }
 
 /// A blob on its way to a place: compressed while it is read, or passed on from elsewhere.
@@ -104,6 +106,12 @@ pub enum PlaceError {
         place: String,
         /// What it is.
         why: String,
+    },
+    /// An image that nobody put a cache into.
+    #[error("{place}: the image carries no cache records")]
+    PlainImage {
+        /// The place.
+        place: String,
     },
     /// The config cannot be used.
     #[error("{place}: {source}")]

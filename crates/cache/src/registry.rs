@@ -78,7 +78,8 @@ impl RegistryPlace {
         let bytes = self.document("cache config", config)?;
         let config =
             Config::parse(&bytes).map_err(|source| PlaceError::Config { place: self.to_string(), source })?;
-        Ok(Found { config, blobs: blobs.into_iter().map(|blob| (blob.digest, blob)).collect() })
+        let blobs = blobs.into_iter().map(|blob| (blob.digest, blob)).collect();
+        Ok(Found { config, blobs, in_image: false })
     }
 
     /// The cache that an image carries in its own config.
@@ -92,7 +93,7 @@ impl RegistryPlace {
         }
         inline::read(image.value(), &manifest.layers)
             .map_err(|source| PlaceError::Config { place: self.to_string(), source })?
-            .ok_or_else(|| self.not_a_cache(NO_RECORDS))
+            .ok_or_else(|| PlaceError::PlainImage { place: self.to_string() })
     }
 
     /// A small blob, whole and checked.
@@ -130,10 +131,6 @@ impl RegistryPlace {
         Ok(self.registries.upload(&self.repository, digest, bytes.len() as u64, &mut source)?)
     }
 }
-
-/// What is said of an image that nobody put a cache into.
-const NO_RECORDS: &str =
-    "the image carries no cache records (build it with --cache-to type=inline, or export a cache of its own)";
 
 impl fmt::Display for RegistryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

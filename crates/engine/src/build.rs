@@ -3,6 +3,7 @@
 
 mod bases;
 mod cache;
+mod cache_images;
 mod changes;
 mod check;
 mod context;
@@ -174,8 +175,16 @@ impl Engine {
         let worker = EngineWorker::new(self, request, contexts, lease.clone(), &cache, events, cancel);
         let options = options(request, contexts, dockerfile, &worker)?;
         warn_of_faults(dockerfile, &worker);
-        let builder =
-            Builder { worker: &worker, cache: &cache, events, clock: &|| crate::build::now(), cancel };
+        let cache_images = worker.cache_images();
+        let clock = || crate::build::now();
+        let builder = Builder {
+            worker: &worker,
+            cache: &cache,
+            cache_images: &cache_images,
+            events,
+            clock: &clock,
+            cancel,
+        };
         let outcome = builder.build(dockerfile, &options);
         // What was hashed is worth keeping even when a later step failed.
         contexts.save();

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod compare;
 pub mod compression;
 mod contents;
 pub mod context;
@@ -37,6 +38,7 @@ mod unpack;
 mod xattr;
 
 pub use builder::LayerBuilder;
+pub use compare::same_files;
 pub use contents::Contents;
 pub use error::LayerError;
 pub use ingest::{Limits, ingest};

@@ -1,9 +1,9 @@
 //! COPY and ADD (`spec/build.md` section 2). What copying means is the worker's; here words become values.
-use super::{EXPORTER, InputRef, Lowering, Op, Step, says};
+use super::{InputRef, Lowering, Op, Step, says};
 use crate::error::Site;
 use crate::{BuildError, BuildErrorKind, CopyOp, CopySource, FileOp, GitSource, StepId, path};
 use strata_dockerfile::{Add, Copy, CopySource as Written, Word, chmod, expand_heredoc};
-use strata_oci::{Digest, History};
+use strata_oci::Digest;
 
 /// The parts that COPY and ADD have in common.
 struct Common<'a> {
@@ -75,7 +75,7 @@ impl Lowering<'_, '_> {
         let stage = self.stage();
         let site = Site::from(stage.span);
         let id = self.inform(&stage.original, &format!("FROM {name}"), true, site);
-        self.draft.rows.push(History { comment: EXPORTER.to_owned(), ..History::default() });
+        self.draft.root_row();
         let op = CopyOp {
             sources: vec![CopySource::Path(".".to_owned())],
             destination: "/".to_owned(),
@@ -133,7 +133,9 @@ impl Lowering<'_, '_> {
         if let (Some(mode), Some(word)) = (&chmod, common.chmod) {
             chmod::check(mode).map_err(|error| site.word(word.span, says(error.to_string())))?;
         }
-        self.draft.row(history(common, &sources, &written, chown.as_deref(), chmod.as_deref()), false);
+        let flags = shown_flags(common, chown.as_deref(), chmod.as_deref());
+        let rest = shown_words(&sources, &written);
+        self.draft.copy_row(common.instruction, &flags, chown.as_deref(), &rest, &written);
         let is_remote =
             |source: &CopySource| matches!(source, CopySource::Http { .. } | CopySource::Git { .. });
         // A URL's archive stays packed unless the instruction says otherwise (2.6).
@@ -249,36 +251,24 @@ fn ordered(sources: &[Written]) -> Vec<&Written> {
 }
 
 /// `COPY [--parents] [--chown=..] [--chmod=..] src... dest # buildkit`: expanded, other flags left out (5.2).
-fn history(
-    common: &Common<'_>,
-    sources: &[CopySource],
-    destination: &str,
-    chown: Option<&str>,
-    chmod: Option<&str>,
-) -> String {
-    let mut row = common.instruction.to_owned();
-    let mut word = |text: String| {
-        row.push(' ');
-        row.push_str(&text);
-    };
-    if common.parents {
-        word("--parents".to_owned());
-    }
-    if let Some(chown) = chown {
-        word(format!("--chown={chown}"));
-    }
-    if let Some(chmod) = chmod {
-        word(format!("--chmod={chmod}"));
-    }
+fn shown_flags(common: &Common<'_>, chown: Option<&str>, chmod: Option<&str>) -> String {
+    let parents = if common.parents { " --parents" } else { "" };
+    let flag =
+        |name: &str, value: Option<&str>| value.map(|value| format!(" --{name}={value}")).unwrap_or_default();
+    format!("{parents}{}{}", flag("chown", chown), flag("chmod", chmod))
+}
+
+fn shown_words(sources: &[CopySource], destination: &str) -> String {
+    let mut words = String::new();
     for source in sources {
+        words.push(' ');
         match source {
-            CopySource::Path(text) => word(text.clone()),
-            CopySource::Http { url, .. } | CopySource::Git { url, .. } => word(url.clone()),
-            CopySource::Inline { name, .. } => word(format!("<<{name}")),
+            CopySource::Path(text) => words.push_str(text),
+            CopySource::Http { url, .. } | CopySource::Git { url, .. } => words.push_str(url),
+            CopySource::Inline { name, .. } => words.push_str(&format!("<<{name}")),
         }
     }
-    word(destination.to_owned());
-    row + " # buildkit"
+    format!("{words} {destination}")
 }
 
 fn is_http(source: &str) -> bool {

@@ -2,6 +2,7 @@
 mod change;
 mod copy;
 mod effect;
+mod history;
 mod run;
 
 use crate::error::Site;
@@ -15,6 +16,7 @@ pub use change::{ChangeError, apply_changes};
 pub use copy::file_name;
 pub(crate) use copy::remote_source;
 use effect::Effect;
+pub(crate) use history::{Dialect, Expected};
 use jiff::Timestamp;
 pub(crate) use run::{CACHE_MODE, SECRET_MODE, SSH_MODE};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +120,8 @@ pub(crate) struct Draft {
     pub(crate) config: RuntimeConfig,
     /// Rows of the history above the base image's, without dates.
     pub(crate) rows: Vec<History>,
+    /// The same rows as other builders write them, and those that only others write.
+    pub(crate) expected: Vec<Expected>,
     /// ENV and ARG, as RUN and expansion see them.
     env: Env,
     /// Declared ARGs in the order of the file, with their values.
@@ -196,11 +200,6 @@ impl Draft {
     fn shell(&self) -> Vec<String> {
         let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
         self.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default)
-    }
-
-    fn row(&mut self, created_by: String, empty_layer: bool) {
-        let comment = COMMENT.to_owned();
-        self.rows.push(History { created_by, comment, empty_layer, ..History::default() });
     }
 }
 
@@ -306,22 +305,20 @@ impl<'a, 'p> Lowering<'a, 'p> {
             metadata => {
                 let effect = Effect::of(metadata, &self.draft, self.cmd_given, self.escape(), site)?;
                 self.cmd_given |= matches!(metadata, Command::Cmd(_));
-                self.apply(&effect);
+                self.apply(&effect, metadata);
                 Ok(())
             }
         }
     }
 
-    fn apply(&mut self, effect: &Effect) {
+    fn apply(&mut self, effect: &Effect, command: &Command) {
         effect.apply(&mut self.draft.config);
         match effect {
             Effect::Env(pairs) => pairs.iter().for_each(|(name, value)| self.draft.env.set(name, value)),
             Effect::Maintainer(author) => self.draft.author = Some(author.clone()),
             _ => {}
         }
-        if let Some(row) = effect.history() {
-            self.draft.row(row, true);
-        }
+        self.draft.metadata_row(effect.history(), command);
     }
 
     fn expand(&self, word: &strata_dockerfile::Word, site: Site) -> Result<String, BuildError> {
@@ -351,7 +348,7 @@ impl<'a, 'p> Lowering<'a, 'p> {
             self.plan.declared.insert(name.clone());
             self.draft.args.push((name.clone(), value));
         }
-        self.draft.row(row, true);
+        self.draft.arg_row(row, declarations, self.escape());
         Ok(())
     }
 
@@ -360,7 +357,7 @@ impl<'a, 'p> Lowering<'a, 'p> {
         config.working_dir = path::working_directory(&config.working_dir, written);
         let (shown, owner) = (config.working_dir.clone(), config.user.clone());
         let is_root = shown == "/";
-        self.draft.row(format!("WORKDIR {shown}"), is_root);
+        self.draft.workdir_row(&shown, is_root);
         if is_root {
             return;
         }

@@ -36,7 +36,7 @@ impl Lowering<'_, '_> {
         }
         let (argv, script) = self.command(run, site)?;
         mounts.mounts.extend(script);
-        self.draft.row(format!("RUN {}{} # buildkit", self.arguments(), argv.join(" ")), false);
+        self.draft.run_row(&argv);
         let mut env = self.draft.env.clone();
         let socket = mounts.mounts.iter().find(|mount| matches!(mount.kind, MountKind::Ssh { .. }));
         if let Some(socket) = socket.filter(|_| env.get("SSH_AUTH_SOCK").is_none()) {
@@ -67,23 +67,6 @@ impl Lowering<'_, '_> {
             ignore_cache: false,
         });
         Ok(())
-    }
-
-    /// `|2 a=1 b=2 `: the declared ARGs, each once, in the order first seen, with the value in force.
-    fn arguments(&self) -> String {
-        let mut seen: Vec<(&str, &str)> = Vec::new();
-        for (name, value) in &self.draft.args {
-            let value = self.draft.env.get(name).or(value.as_deref()).unwrap_or_default();
-            match seen.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => *old = value,
-                None => seen.push((name, value)),
-            }
-        }
-        if seen.is_empty() {
-            return String::new();
-        }
-        let pairs: Vec<String> = seen.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        format!("|{} {}", pairs.len(), pairs.concat())
     }
 
     /// What is run, and the script that a heredoc beginning with `#!` brings along.

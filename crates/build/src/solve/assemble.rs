@@ -48,7 +48,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
 
 /// One row with a layer for each layer of the base: `import` and some builders leave rows out, and then every row above
 /// would be shown with another row's layer.
-fn balance(mut rows: Vec<History>, layers: usize, created: Option<Timestamp>) -> Vec<History> {
+pub(super) fn balance(mut rows: Vec<History>, layers: usize, created: Option<Timestamp>) -> Vec<History> {
     let with_layer = rows.iter().filter(|row| !row.empty_layer).count();
     for row in rows.iter_mut().filter(|row| !row.empty_layer).take(with_layer.saturating_sub(layers)) {
         row.empty_layer = true;

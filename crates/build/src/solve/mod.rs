@@ -6,7 +6,9 @@
 //! by whoever demands it first. Records are written behind the steps' backs (`record.rs`), when layers have their
 //! DiffIds.
 mod assemble;
+mod borrow;
 mod forecast;
+mod lend;
 mod permits;
 mod probe;
 mod record;
@@ -76,6 +78,7 @@ struct Solver<'a, W: Worker, C> {
     recorder: record::Recorder<W::Layer>,
     /// Keys of steps that were run or found after others had been run, by stage and position.
     traced: Mutex<BTreeMap<(usize, usize), StepKey>>,
+    lenders: borrow::Lenders,
     /// Steps told of as cached.
     announced: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
@@ -106,6 +109,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         permits: Permits::new(options.jobs),
         recorder: record::Recorder::new(recorder),
         traced: Mutex::default(),
+        lenders: borrow::Lenders::new(with.cache_images.len()),
         announced: Mutex::default(),
         failure: Mutex::default(),
     };
@@ -126,6 +130,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         solved
     });
+    solver.tell_lenders();
     let failure = solver.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (failure, solved) {
         (None, Ok(solved)) => solver.assemble(&solved),

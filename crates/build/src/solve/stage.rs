@@ -4,7 +4,8 @@ use crate::key::{self, Parent, StepKey};
 use crate::lower::{InputRef, LoweredStage, Step};
 use crate::stages::StageBase;
 use crate::{
-    BuildError, BuildErrorKind, CacheIndex, CacheRecord, CacheResult, Detail, Origin, Selection, Worker,
+    BuildError, BuildErrorKind, CacheIndex, CacheKey, CacheRecord, CacheResult, Detail, Origin, Selection,
+    Worker,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +15,19 @@ use strata_oci::Digest;
 pub(super) struct Progress<L> {
     pub(super) layers: Vec<Made<L>>,
     parent: Parent,
-    fresh: bool,
+    pub(super) fresh: bool,
     executed: bool,
     /// Files of a context changed while they were read: neither this nor anything on it may be recorded.
     pub(super) tainted: bool,
     /// Earlier records of the stage, read at its first miss.
     pub(super) earlier: Option<Vec<CacheRecord>>,
+}
+
+impl<L> Progress<L> {
+    /// The next step stands on the one with this key.
+    pub(super) fn stands_on(&mut self, key: CacheKey) {
+        self.parent = Parent::Step(key);
+    }
 }
 
 /// A step with its inputs at hand.
@@ -101,6 +109,10 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let asked = alone && Some(ready.key.chain) == probed;
         let key = ready.key.clone();
         if !progress.fresh && !asked && self.take(step, key.clone(), progress)? {
+            self.trace(stage, position, key);
+            return Ok(());
+        }
+        if self.borrow(stage, position, step, &ready, progress)? {
             self.trace(stage, position, key);
             return Ok(());
         }

@@ -44,9 +44,17 @@ impl Layer for FakeLayer {
         let size = self.tree.values().map(|file| file.text.len() as u64).sum();
         Ok(CommittedLayer { diff_id, size })
     }
+
+    fn name(&self) -> Option<DiffId> {
+        (self.packed <= Instant::now()).then(|| diff_id(&self.tree))
+    }
 }
 
 fn diff_id(tree: &Tree) -> DiffId {
+    if tree.is_empty() {
+        // As in real life: a tar without members.
+        return DiffId::new(Digest::of(&[0; 1024]));
+    }
     DiffId::new(Digest::of(format!("{tree:?}").as_bytes()))
 }
 
@@ -61,6 +69,8 @@ pub(crate) struct World {
     pub(crate) context: Tree,
     pub(crate) named: BTreeMap<String, Tree>,
     pub(crate) images: BTreeMap<String, (ImageConfig, Vec<Tree>)>,
+    /// `--cache-from`
+    pub(crate) cache_from: Vec<&'static str>,
     /// Accepts any source and any command: for looking at configs only.
     pub(crate) agreeable: bool,
     pub(crate) packing: Duration,
@@ -131,6 +141,7 @@ impl Default for World {
             context: Tree::new(),
             named: BTreeMap::new(),
             images: BTreeMap::new(),
+            cache_from: Vec::new(),
             agreeable: false,
             packing: Duration::ZERO,
             then: None,
@@ -171,6 +182,22 @@ impl World {
             vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
         change(&mut config);
         self.images.insert(name.to_owned(), (config, vec![tree]));
+    }
+
+    /// An image with this history, standing on an image of its first row. The layers are anything.
+    pub(crate) fn history(&mut self, name: &str, history: Vec<History>) {
+        let layers = history.iter().filter(|row| !row.empty_layer).count();
+        let tree = |number: usize| Tree::from([(format!("/{number}"), file(name))]);
+        let trees: Vec<Tree> = (0..layers).map(tree).collect();
+        let image = |history: &[History], trees: &[Tree]| {
+            let diff_ids = trees.iter().map(diff_id).collect();
+            let rootfs = RootFs { diff_ids, ..RootFs::default() };
+            let platform = Platform::host();
+            let history = history.to_vec();
+            (ImageConfig { platform, history, rootfs, ..ImageConfig::default() }, trees.to_vec())
+        };
+        self.images.insert("base:1".to_owned(), image(&history[..1], &trees[..1]));
+        self.images.insert(name.to_owned(), image(&history, &trees));
     }
 
     /// Tags what was built.
@@ -230,7 +257,15 @@ impl World {
         };
         let now = Timestamp::from_second(self.now).unwrap();
         let clock = || now;
-        let builder = Builder { worker: self, cache: self, events: &sink, clock: &clock, cancel };
+        let cache_images = self.cache_images();
+        let builder = Builder {
+            worker: self,
+            cache: self,
+            cache_images: &cache_images,
+            events: &sink,
+            clock: &clock,
+            cancel,
+        };
         let result = builder.build(dockerfile, options);
         Outcome {
             result,
@@ -252,7 +287,9 @@ impl World {
         };
         let clock = || panic!("a dry run makes nothing that needs a date");
         let cancel = AtomicBool::new(false);
-        let builder = Builder { worker: self, cache: self, events: &sink, clock: &clock, cancel: &cancel };
+        let (worker, cancel) = (self, &cancel);
+        let builder =
+            Builder { worker, cache: self, cache_images: &[], events: &sink, clock: &clock, cancel };
         let forecasts = builder.dry_run(&parsed, options).expect("a plan");
         let plan: Vec<StepInfo> = plan.into_inner().unwrap();
         let told = forecasts.iter().map(|(id, forecast)| {
@@ -265,6 +302,22 @@ impl World {
             format!("{} {what}", plan[id.0].instruction)
         });
         told.collect()
+    }
+
+    fn cache_images(&self) -> Vec<CacheImage<FakeLayer>> {
+        let image = |name: &&str| {
+            let (config, trees) = &self.images[*name];
+            let config = Raw::new(config.clone());
+            let layers = trees.iter().map(|tree| self.layer(tree.clone())).collect();
+            let image = Base { image_id: ImageId::new(*config.digest()), config, layers };
+            CacheImage { name: (*name).to_owned(), image }
+        };
+        self.cache_from.iter().map(image).collect()
+    }
+
+    /// Throws away everything that is remembered: another machine.
+    pub(crate) fn forget(&self) {
+        self.records.lock().unwrap().clear();
     }
 
     /// From now on no layer can be written.
@@ -438,6 +491,19 @@ impl Worker for World {
         }
         self.copied.store(true, Ordering::SeqCst);
         Ok(self.layer(tree))
+    }
+
+    fn same_files(
+        &self,
+        _parents: &[FakeLayer],
+        ours: &FakeLayer,
+        theirs: &FakeLayer,
+    ) -> Result<bool, WorkerError> {
+        let timeless = |layer: &FakeLayer| -> Tree {
+            let files = layer.tree.iter();
+            files.map(|(path, file)| (path.clone(), File { mtime: 0, ..file.clone() })).collect()
+        };
+        Ok(self.agreeable || timeless(ours) == timeless(theirs))
     }
 
     fn exec(

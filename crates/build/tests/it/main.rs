@@ -8,6 +8,7 @@ mod errors;
 mod events;
 mod fake;
 mod instructions;
+mod lend;
 mod onbuild;
 mod run;
 mod scopes;

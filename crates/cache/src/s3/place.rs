@@ -75,7 +75,7 @@ impl Place for S3Place {
             let config =
                 Config::parse(&bytes).map_err(|source| PlaceError::Config { place: place(), source })?;
             let blobs = config.blobs();
-            return Ok(Some(Found { config, blobs }));
+            return Ok(Some(Found { config, blobs, in_image: false }));
         }
         Ok(None)
     }

@@ -6,7 +6,8 @@ use super::worker::EngineWorker;
 use crate::EngineError;
 use std::sync::Arc;
 use strata_build::{
-    Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Origin, Selection, WorkerError,
+    Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Layer as _, Origin, Selection,
+    WorkerError,
 };
 use strata_oci::{Digest, ImageConfig, ImageId, Platform, Raw, Reference};
 
@@ -58,28 +59,29 @@ impl EngineWorker<'_> {
         Ok(Base { image_id, config, layers })
     }
 
-    /// An image of a registry. Only its config is fetched, and not even that if it was before.
+    /// An image of a registry. Only its config is fetched, and not even that if it was before, unless `ask`.
     pub(super) fn elsewhere(
         &self,
         reference: &Reference,
         platform: &Platform,
+        ask: bool,
     ) -> Result<Base<LayerHandle>, EngineError> {
         let events = |progress: crate::transfer::Progress<'_>| {
             if let crate::transfer::Progress::Warning(message) = progress {
                 self.warn(message);
             }
         };
-        let ask = self.request().pull;
         let image = self.engine().resolve_lazily(reference, platform, ask, self.lease(), &events);
         let image = Arc::new(image.map_err(|error| self.engine().not_pulled(&reference.familiar(), error))?);
-        let layers = image.diff_ids().iter().map(|layer| LayerHandle::remote(*layer, Arc::clone(&image)));
-        Ok(Base { image_id: image.id(), config: image.config().clone(), layers: layers.collect() })
+        let layers = LayerHandle::all_of(&image);
+        Ok(Base { image_id: image.id(), config: image.config().clone(), layers })
     }
 
     /// Fetches what is missing of the images that these layers belong to.
     pub(super) fn bring(&self, handles: &[LayerHandle]) -> Result<(), WorkerError> {
-        for image in handles.iter().filter_map(LayerHandle::image) {
-            let fetched = image.fetch(&|_| {}, self.cancel());
+        // From the top: an image is then fetched once, with all its layers side by side.
+        for handle in handles.iter().rev() {
+            let fetched = handle.fetch(self.cancel());
             fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))?;
         }
         self.bring_shared(handles)
@@ -106,7 +108,7 @@ impl EngineWorker<'_> {
         let Origin::Layers(handles) = origin else { return None };
         // Who exports the cache spares others the fetching.
         if self.request().cache_to.is_empty() {
-            handles.iter().find_map(LayerHandle::image)?;
+            handles.iter().find(|handle| handle.is_remote())?;
         }
         let names = handles.iter().map(LayerHandle::name).collect::<Option<Vec<_>>>()?;
         let mut hasher = blake3::Hasher::new_derive_key("strata 2026 selection of the files of given layers");

@@ -51,6 +51,7 @@ impl<'a> StoreCache<'a> {
 
     /// False when a layer of the record is not here.
     fn keep(&self, key: &CacheKey, record: &CacheRecord) -> Result<bool, WorkerError> {
+        let record = &self.sized(record)?;
         let value = serde_json::to_string(record).map_err(failed)?;
         let layers: Vec<DiffId> = match &record.result {
             CacheResult::Layers(layers) => layers.iter().map(|layer| layer.diff_id).collect(),
@@ -71,6 +72,18 @@ impl<'a> StoreCache<'a> {
             Ok(()) => {}
         }
         Ok(true)
+    }
+
+    /// A layer that an image lent has its size only when it is here.
+    fn sized(&self, record: &CacheRecord) -> Result<CacheRecord, WorkerError> {
+        let mut record = record.clone();
+        if let CacheResult::Layers(layers) = &mut record.result {
+            for layer in layers.iter_mut().filter(|layer| layer.size == 0) {
+                let here = self.store.layers().layer(&layer.diff_id).map_err(failed)?;
+                layer.size = here.map_or(0, |here| here.content_size);
+            }
+        }
+        Ok(record)
     }
 
     /// The record of a key, wherever it is, without counting it as used.

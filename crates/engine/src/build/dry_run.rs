@@ -22,7 +22,9 @@ impl Engine {
         let shared = Shared::import(self, request, events);
         let cache = cache::StoreCache::new(self.store(), &shared);
         let worker = EngineWorker::new(self, request, &contexts, lease.clone(), &cache, events, cancel);
-        let builder = Builder { worker: &worker, cache: &cache, events, clock: &|| super::now(), cancel };
+        let clock = || super::now();
+        let builder =
+            Builder { worker: &worker, cache: &cache, cache_images: &[], events, clock: &clock, cancel };
         let options = super::options(request, &contexts, dockerfile, &worker)?;
         let forecasts = builder.dry_run(dockerfile, &options);
         contexts.save();

@@ -4,6 +4,7 @@ use super::cache::failed;
 use crate::EngineError;
 use crate::transfer::{LazyImage, Offered};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use strata_build::{CommittedLayer, Layer, WorkerError};
 use strata_oci::DiffId;
@@ -16,8 +17,16 @@ pub(super) struct LayerHandle(Arc<State>);
 enum State {
     Committed(CommittedLayer),
     Packing(Packing),
-    Remote(DiffId, Arc<LazyImage>),
+    Remote(Remote),
     Shared(CommittedLayer, Offered),
+}
+
+/// A layer of an image that nobody has needed yet.
+struct Remote {
+    layer: DiffId,
+    image: Arc<LazyImage>,
+    /// How many layers of the image it and those below it are.
+    height: usize,
 }
 
 /// A RUN's writable directory: the next step's lower one while a thread packs it.
@@ -70,9 +79,12 @@ impl LayerHandle {
         Self(Arc::new(State::Packing(Packing { upper, _scratch: scratch, outcome })))
     }
 
-    /// A layer of an image that is fetched when somebody needs it.
-    pub(super) fn remote(layer: DiffId, image: Arc<LazyImage>) -> Self {
-        Self(Arc::new(State::Remote(layer, image)))
+    /// The layers of an image that are fetched when somebody needs them, bottom first.
+    pub(super) fn all_of(image: &Arc<LazyImage>) -> Vec<Self> {
+        let layers = image.diff_ids().iter().zip(1..);
+        let remote =
+            |(layer, height): (&DiffId, usize)| Remote { layer: *layer, image: Arc::clone(image), height };
+        layers.map(|numbered| Self(Arc::new(State::Remote(remote(numbered))))).collect()
     }
 
     /// A layer of a shared cache that is fetched when somebody needs it.
@@ -84,7 +96,7 @@ impl LayerHandle {
     pub(super) fn offered(&self) -> Option<Offered> {
         match &*self.0 {
             State::Shared(_, offered) => Some(offered.clone()),
-            State::Remote(layer, image) => image.offered(layer),
+            State::Remote(remote) => remote.image.offered(&remote.layer),
             _ => None,
         }
     }
@@ -97,27 +109,23 @@ impl LayerHandle {
         }
     }
 
-    /// The image that has to be fetched before the layer can be used.
-    pub(super) fn image(&self) -> Option<&Arc<LazyImage>> {
-        match &*self.0 {
-            State::Remote(_, image) => Some(image),
-            _ => None,
-        }
+    /// Whether the layer may have to be fetched before it can be used.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(&*self.0, State::Remote(_))
     }
 
-    /// Its name, if that is known without waiting or fetching.
-    pub(super) fn name(&self) -> Option<DiffId> {
+    /// Fetches the layer, and those below it, if that is still to be done.
+    pub(super) fn fetch(&self, cancel: &AtomicBool) -> Result<(), Arc<EngineError>> {
         match &*self.0 {
-            State::Committed(layer) | State::Shared(layer, _) => Some(layer.diff_id),
-            State::Remote(layer, _) => Some(*layer),
-            State::Packing(_) => None,
+            State::Remote(remote) => remote.image.fetch(remote.height, &|_| {}, cancel),
+            _ => Ok(()),
         }
     }
 
     /// Without waiting.
     pub(super) fn place(&self) -> Place<'_> {
         match &*self.0 {
-            State::Committed(_) | State::Remote(..) | State::Shared(..) => Place::Store,
+            State::Committed(_) | State::Remote(_) | State::Shared(..) => Place::Store,
             State::Packing(packing) => Place::Directory(&packing.upper),
         }
     }
@@ -128,8 +136,16 @@ impl Layer for LayerHandle {
         match &*self.0 {
             State::Committed(layer) | State::Shared(layer, _) => Ok(*layer),
             State::Packing(packing) => packing.outcome.wait(),
-            // Its size is nobody's business: no record names a layer of a base image.
-            State::Remote(layer, _) => Ok(CommittedLayer { diff_id: *layer, size: 0 }),
+            // Its size is nobody's business: what a record says of it is filled in when it is here.
+            State::Remote(remote) => Ok(CommittedLayer { diff_id: remote.layer, size: 0 }),
+        }
+    }
+
+    fn name(&self) -> Option<DiffId> {
+        match &*self.0 {
+            State::Committed(layer) | State::Shared(layer, _) => Some(layer.diff_id),
+            State::Remote(remote) => Some(remote.layer),
+            State::Packing(_) => None,
         }
     }
 }

@@ -220,7 +220,7 @@ impl Worker for EngineWorker<'_> {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Base<LayerHandle>, WorkerError> {
         match self.local(reference, platform).map_err(failed)? {
             Some(base) => Ok(base),
-            None => self.elsewhere(reference, platform).map_err(failed),
+            None => self.elsewhere(reference, platform, self.request.pull).map_err(failed),
         }
     }
 
@@ -299,6 +299,16 @@ impl Worker for EngineWorker<'_> {
         self.check_cancelled()?;
         self.bring(parents)?;
         self.make_files(parents, origin, op)
+    }
+
+    fn same_files(
+        &self,
+        parents: &[LayerHandle],
+        ours: &LayerHandle,
+        theirs: &LayerHandle,
+    ) -> Result<bool, WorkerError> {
+        self.check_cancelled()?;
+        self.compare(parents, ours, theirs)
     }
 
     fn exec(

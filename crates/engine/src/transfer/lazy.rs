@@ -1,7 +1,6 @@
 //! An image on a registry that a build stands on: its config is here, its layers come when somebody needs one.
 use super::documents::{FoundImage, find};
 use super::layer::Fetcher;
-use super::pull::materialise;
 use super::source::Registered;
 use super::{Offered, PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
@@ -18,8 +17,8 @@ pub(crate) struct LazyImage {
     fetcher: Fetcher<'static>,
     /// Where its blobs are.
     place: Arc<dyn Place>,
-    /// What became of fetching it. Held while it is being fetched, so that everybody else waits.
-    fetched: Mutex<Option<Result<(), Arc<EngineError>>>>,
+    /// How many of its layers have been fetched, or why that failed. Held meanwhile, so that everybody else waits.
+    fetched: Mutex<Result<usize, Arc<EngineError>>>,
 }
 
 impl Engine {
@@ -61,7 +60,7 @@ impl Engine {
         );
         let source = Registered::new(self.registries().clone(), repository);
         let fetcher = Fetcher::new(store, lease.clone(), source, PullRequest::MAX_INFLATION);
-        Ok(LazyImage { image, fetcher, place: Arc::new(place), fetched: Mutex::new(None) })
+        Ok(LazyImage { image, fetcher, place: Arc::new(place), fetched: Mutex::new(Ok(0)) })
     }
 }
 
@@ -89,18 +88,21 @@ impl LazyImage {
         blob.urls.is_empty().then(|| Offered::new(Arc::clone(&self.place), blob))
     }
 
-    /// Fetches whatever is missing of it, once; who comes later waits and gets the same answer.
+    /// Fetches whatever is missing of its lowest `count` layers, once; who comes later waits and gets the same answer.
     pub(crate) fn fetch(
         &self,
+        count: usize,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<(), Arc<EngineError>> {
         let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(done) = &*fetched {
-            return done.clone();
+        if *fetched.as_ref().map_err(Arc::clone)? >= count {
+            return Ok(());
         }
-        let done = materialise(&self.fetcher, &self.image, events, cancel).map_err(Arc::new);
-        *fetched = Some(done.clone());
-        done
+        let (layers, diff_ids) = (&self.image.manifest.layers, self.diff_ids());
+        let count = count.min(layers.len()).min(diff_ids.len());
+        let done = self.fetcher.fetch_all(&layers[..count], &diff_ids[..count], events, cancel);
+        *fetched = done.map(|()| count).map_err(Arc::new);
+        fetched.as_ref().map(|_| ()).map_err(Arc::clone)
     }
 }

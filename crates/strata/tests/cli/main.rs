@@ -4,6 +4,7 @@
 
 mod archives;
 mod build;
+mod cache_from;
 mod containers;
 mod contexts;
 mod devices;

@@ -8,18 +8,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
 use strata_cache::{ConfigError, Form, Found, Location, Place, PlaceError, Step, Steps, inline};
-use strata_oci::{Descriptor, DiffId, ImageConfig, Platform, media_type};
+use strata_oci::{Descriptor, DiffId, ImageConfig, Platform, Reference, media_type};
 
 /// What the sources brought. Of several that have a record of a step, the one given first counts.
 #[derive(Default)]
 pub(in super::super) struct Shared {
     sources: Vec<Imported>,
+    /// Images that carry no records of ours: they may lend layers.
+    images: Vec<Reference>,
     /// By step: which source, and which of its steps.
     steps: HashMap<CacheKey, (usize, usize)>,
     /// By selection: which source, and which of its selections.
     selections: HashMap<CacheKey, (usize, usize)>,
     /// Layers of records that were asked for.
     offers: Mutex<HashMap<DiffId, Offered>>,
+}
+
+/// What a source turned out to be.
+enum Source {
+    Cache(Imported),
+    /// An image without a cache, or with one of BuildKit's.
+    Image(Reference),
 }
 
 /// A source that could be read.
@@ -48,9 +57,13 @@ impl Shared {
         });
         let mut shared = Self::default();
         for (source, read) in request.cache_from.iter().zip(read) {
-            let usable = |imported: Imported| imported.usable(platform).map(|()| Some(imported));
-            match read.and_then(|imported| imported.map_or(Ok(None), usable)) {
-                Ok(imported) => imported.into_iter().for_each(|imported| shared.add(imported)),
+            let usable = |source: Source| match &source {
+                Source::Cache(imported) => imported.usable(platform).map(|()| source),
+                Source::Image(_) => Ok(source),
+            };
+            match read.and_then(usable) {
+                Ok(Source::Cache(imported)) => shared.add(imported),
+                Ok(Source::Image(reference)) => shared.images.push(reference),
                 Err(why) => {
                     let message = format!("--cache-from {}: not used: {why}", source.text);
                     events.event(Event::Warning { message: &message, span: None });
@@ -73,6 +86,11 @@ impl Shared {
             }
         }
         self.sources.push(imported);
+    }
+
+    /// Images that may lend layers.
+    pub(in super::super) fn images(&self) -> &[Reference] {
+        &self.images
     }
 
     /// The record of a key, if a source has it with all its layers.
@@ -147,6 +165,18 @@ impl Imported {
         Self { name: source.text.clone(), place, found, used: AtomicBool::new(false) }
     }
 
+    /// A cache inside an image that is none of ours says less than the image does.
+    fn or_image(self, location: &Location) -> Source {
+        match location {
+            Location::Registry(reference) | Location::Image(reference)
+                if self.found.in_image && self.steps().is_none() =>
+            {
+                Source::Image(reference.clone())
+            }
+            _ => Source::Cache(self),
+        }
+    }
+
     fn steps(&self) -> Option<&Steps> {
         self.found.config.steps.as_ref()
     }
@@ -196,7 +226,7 @@ fn read(
     source: &CacheSource,
     platform: &Platform,
     events: &dyn EventSink,
-) -> Result<Option<Imported>, String> {
+) -> Result<Source, String> {
     let place = engine.cache_place(&source.location, platform, Form::default());
     let place = place.map_err(|error| error.to_string())?;
     if let Location::Image(reference) = &source.location
@@ -204,16 +234,24 @@ fn read(
     {
         let config = engine.store().images().config(&id).map_err(|error| error.to_string())?;
         let found = inside(config.value()).map_err(|error| error.to_string())?;
-        // What this store built itself, it remembers anyway.
-        return Ok(found.map(|found| Imported::new(source, place, found)));
+        let imported = found.map(|found| Imported::new(source, place, found));
+        return Ok(match imported {
+            Some(imported) => imported.or_image(&source.location),
+            None => Source::Image(reference.clone()),
+        });
     }
     let aside = Aside::begin(events, number, format!("importing cache manifest from {place}"));
     let found = place.config();
     aside.end(matches!(found, Ok(Some(_))));
     match found {
-        Ok(Some(found)) => Ok(Some(Imported::new(source, place, found))),
+        Ok(Some(found)) => Ok(Imported::new(source, place, found).or_image(&source.location)),
         Ok(None) => Err("nothing of that name is there yet".to_owned()),
-        Err(error) => Err(with_causes(&error)),
+        Err(error) => match (&error, &source.location) {
+            (PlaceError::PlainImage { .. }, Location::Registry(reference) | Location::Image(reference)) => {
+                Ok(Source::Image(reference.clone()))
+            }
+            _ => Err(with_causes(&error)),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use crate::transfer::Offered;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use strata_build::{Built, CacheKey, CacheRecord, CacheResult, KnownStep, WorkerError};
+use strata_build::{Built, CacheKey, CacheRecord, CacheResult, KnownStep, Layer as _, WorkerError};
 use strata_oci::{DiffId, Digest};
 
 /// The steps of a build.
