@@ -12,7 +12,7 @@ type Flag = BTreeSet<String>;
 fn from_help(world: &World, path: &str, found: &mut BTreeMap<String, Vec<Flag>>) {
     let mut arguments: Vec<&str> = path.split_whitespace().collect();
     arguments.push("--help");
-    let help = String::from_utf8(world.output(&arguments).stdout).unwrap();
+    let help = String::from_utf8(world.output(&arguments).stdout).expect("help is UTF-8");
     let mut section = "";
     let mut flags = Vec::new();
     let mut is_group = false;
@@ -27,7 +27,7 @@ fn from_help(world: &World, path: &str, found: &mut BTreeMap<String, Vec<Flag>>)
                 from_help(world, &format!("{path} {name}"), found);
             }
         } else if section == "Options:" && is_flag_line(line) {
-            flags.push(flags_in(line.trim_start().split("  ").next().unwrap()));
+            flags.push(flags_in(line.trim_start().split("  ").next().unwrap_or_default()));
         } else if let (Some((_, alias)), Some(flag)) = (line.split_once("[alias: "), flags.last_mut()) {
             flag.extend(flags_in(alias));
         }
@@ -70,7 +70,7 @@ fn commands_in(usage: &str) -> Vec<String> {
 
 /// Every row of the tables of commands: the commands it is about, and the flags it speaks of.
 fn from_document() -> Vec<(Vec<String>, Flag)> {
-    let text = fs_err::read_to_string(DOCUMENT).unwrap().replace("\\|", "|");
+    let text = fs_err::read_to_string(DOCUMENT).expect("the document is there").replace("\\|", "|");
     let mut rows = Vec::new();
     let mut is_table_of_commands = false;
     for line in text.lines() {
