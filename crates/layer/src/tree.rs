@@ -149,7 +149,11 @@ pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 impl SourceTree for Stack {
     fn entry(&self, path: &[u8]) -> Result<Option<Entry>, LayerError> {
-        self.find(path)?.map(|found| self.found_entry(&found)).transpose()
+        match self.find(path)? {
+            // Nothing can be stood on, but it can be copied from: `FROM scratch` alone is an empty directory.
+            None if path.is_empty() => Ok(Some(empty_root())),
+            found => found.map(|found| self.found_entry(&found)).transpose(),
+        }
     }
 
     fn read_dir(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Entry)>, LayerError> {
@@ -194,6 +198,21 @@ impl SourceTree for Stack {
     fn open<'a>(&'a self, _path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
         Ok(Box::new(self.layers()[entry.identity.device as usize].reader(entry.identity.inode)?))
     }
+}
+
+fn empty_root() -> Entry {
+    let metadata = Metadata {
+        file_type: FileType::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        mtime_nsec: 0,
+        size: 0,
+        rdev: (0, 0),
+        xattrs: Vec::new(),
+    };
+    Entry { metadata, link: Vec::new(), identity: Identity { links: 1, ..Identity::default() } }
 }
 
 impl Stack {
