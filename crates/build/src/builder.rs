@@ -66,6 +66,8 @@ pub struct KnownStep<L> {
     pub selections: Vec<CacheKey>,
     /// The layers of the image that its stage stands on.
     pub root: Vec<L>,
+    /// Ids of the cache mounts of a RUN.
+    pub cache_mounts: Vec<String>,
     /// Which of the image's own layers ([`Built::made`]) it made, if one of them.
     pub in_image: Option<usize>,
 }

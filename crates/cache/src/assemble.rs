@@ -1,5 +1,5 @@
 //! From the steps of a build to a config.
-use crate::{Annotations, Config, Layer, Link, Made, Outcome, Record, Selected, Step, Steps};
+use crate::{Annotations, Config, KeptMount, Layer, Link, Made, Outcome, Record, Selected, Step, Steps};
 use std::collections::BTreeMap;
 use strata_build::{CacheKey, CachedLayer, Input};
 use strata_oci::{Descriptor, DiffId, Digest};
@@ -96,6 +96,16 @@ impl Assembly {
         if !self.steps.selections.contains(&selected) {
             self.steps.selections.push(selected);
         }
+    }
+
+    /// Adds what was in a cache mount; its layer must be among the blobs.
+    pub fn mount(&mut self, id: String, name: Digest, layer: DiffId) {
+        if !self.blobs.contains_key(&layer) {
+            return;
+        }
+        let index = self.layer(layer, -1, None);
+        let layer = usize::try_from(index).expect("the index of a layer");
+        self.steps.mounts.push(KeptMount { id, name, layer });
     }
 
     fn layer(&mut self, diff_id: DiffId, parent: i64, made: Option<&CachedLayer>) -> i64 {

@@ -31,5 +31,5 @@ pub use config::{
 pub use local::LocalPlace;
 pub use place::{Content, Found, Place, PlaceError, Sent};
 pub use registry::{Form, RegistryPlace};
-pub use spec::{Destination, Directory, Location, Source, SpecError};
-pub use steps::{Made, Selected, Step, Steps};
+pub use spec::{Destination, Directory, Location, Mounts, Source, SpecError};
+pub use steps::{KeptMount, Made, Selected, Step, Steps};

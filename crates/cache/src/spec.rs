@@ -1,6 +1,6 @@
 //! What `--cache-to` and `--cache-from` are told: BuildKit's keys, in its notation.
 use crate::Form;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use strata_oci::{Digest, Reference};
@@ -12,6 +12,8 @@ pub struct Source {
     pub text: String,
     /// Where it is.
     pub location: Location,
+    /// `mounts=`: cache mounts that are filled from it.
+    pub mounts: Mounts,
 }
 
 /// A destination to export to.
@@ -33,6 +35,31 @@ pub struct Destination {
     pub form: Form,
     /// `ignore-error=`: a failed export is a warning.
     pub ignore_error: bool,
+    /// `mounts=`: cache mounts that go along.
+    pub mounts: Mounts,
+}
+
+/// Which cache mounts (`RUN --mount=type=cache`) go with a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mounts {
+    /// As BuildKit has it.
+    #[default]
+    None,
+    /// `mounts=true`
+    All,
+    /// `mounts=ID;ID`
+    Some(BTreeSet<String>),
+}
+
+impl Mounts {
+    /// Whether the mount of this id is meant.
+    pub fn include(&self, id: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(ids) => ids.contains(id),
+        }
+    }
 }
 
 /// Where a cache is.
@@ -86,11 +113,12 @@ impl Source {
             return names
                 .map(|name| {
                     let location = Location::Image(reference(text, name)?);
-                    Ok(Self { text: name.to_owned(), location })
+                    Ok(Self { text: name.to_owned(), location, mounts: Mounts::None })
                 })
                 .collect();
         }
         let mut keys = Keys::of(text, fields)?;
+        let mounts = keys.mounts()?;
         let location = match keys.kind()?.as_str() {
             "registry" => Location::Registry(keys.reference()?),
             "local" => {
@@ -106,7 +134,7 @@ impl Source {
         };
         let text = keys.text.clone();
         keys.end()?;
-        Ok(vec![Self { text, location }])
+        Ok(vec![Self { text, location, mounts }])
     }
 }
 
@@ -139,6 +167,12 @@ impl Destination {
         };
         let inline = location.is_none();
         let mut destination = Self::new(keys.text.clone(), location);
+        destination.mounts = keys.mounts()?;
+        if inline && destination.mounts != Mounts::None {
+            return Err(
+                keys.bad("an inline cache has no room for cache mounts: use type=registry, local or s3")
+            );
+        }
         destination.max = match keys.take("mode").as_deref().map(str::to_ascii_lowercase).as_deref() {
             None | Some("min") => false,
             Some("max") if inline => {
@@ -175,7 +209,8 @@ impl Destination {
 
     fn new(text: String, location: Option<Location>) -> Self {
         let (max, compression, level, force) = (false, None, None, false);
-        Self { text, location, max, compression, level, force, form: Form::default(), ignore_error: false }
+        let (form, ignore_error, mounts) = (Form::default(), false, Mounts::None);
+        Self { text, location, max, compression, level, force, form, ignore_error, mounts }
     }
 }
 
@@ -254,6 +289,17 @@ impl Keys {
 
     fn s3(&mut self) -> Location {
         Location::S3(std::mem::take(&mut self.left))
+    }
+
+    fn mounts(&mut self) -> Result<Mounts, SpecError> {
+        let Some(text) = self.take("mounts") else { return Ok(Mounts::None) };
+        match text.as_str() {
+            "" | "false" | "0" => Ok(Mounts::None),
+            "true" | "1" => Ok(Mounts::All),
+            ids if ids.split(';').any(str::is_empty) => Err(self
+                .bad(format!("mounts={ids}: use true, or ids of cache mounts with semicolons between them"))),
+            ids => Ok(Mounts::Some(ids.split(';').map(str::to_owned).collect())),
+        }
     }
 
     fn compression(&mut self) -> Result<Option<String>, SpecError> {

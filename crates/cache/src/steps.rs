@@ -21,6 +21,20 @@ pub struct Steps {
     /// Content digests of files of other stages and images, which spare making or fetching those.
     #[serde(default)]
     pub selections: Vec<Selected>,
+    /// What was in the cache mounts of RUNs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<KeptMount>,
+}
+
+/// What was in a cache mount (`RUN --mount=type=cache`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeptMount {
+    /// As the RUNs call it.
+    pub id: String,
+    /// The mount itself: a digest of its id with owner, mode and first content, all of which must be the same elsewhere.
+    pub name: Digest,
+    /// Index of the config's layer whose files are those of the mount; it stands on nothing.
+    pub layer: usize,
 }
 
 /// A layer above a base image.
@@ -89,6 +103,11 @@ impl Steps {
             // Downwards only: so nothing loops.
             if let Some(below) = made.below.filter(|below| *below >= index) {
                 return dangling("result", index, "earlier result", below);
+            }
+        }
+        for (index, mount) in self.mounts.iter().enumerate() {
+            if mount.layer >= layers {
+                return dangling("cache mount", index, "layer", mount.layer);
             }
         }
         for (index, step) in self.steps.iter().enumerate() {

@@ -1,9 +1,9 @@
 //! Which steps a build consists of, by their keys: what an export of its cache speaks of.
 use super::{Solver, ground};
 use crate::key::{self, Parent, StepKey};
-use crate::lower::InputRef;
+use crate::lower::{InputRef, Op};
 use crate::stages::StageBase;
-use crate::{CacheIndex, CacheKey, KnownStep, Worker};
+use crate::{CacheIndex, CacheKey, KnownStep, Mount, MountKind, Worker};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
@@ -58,6 +58,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                     inputs,
                     selections: self.selections(stage, position),
                     root: self.root(stage).to_vec(),
+                    cache_mounts: cache_mounts(&lowered.steps[position].op),
                     in_image: first.get(&stage).map(|first| first + position),
                 });
             }
@@ -105,6 +106,15 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         };
         key::selections(&step.op).into_iter().filter_map(of_stage).collect()
     }
+}
+
+fn cache_mounts(op: &Op) -> Vec<String> {
+    let Op::Exec(exec) = op else { return Vec::new() };
+    let id = |mount: &Mount| match &mount.kind {
+        MountKind::Cache { id, .. } => Some(id.clone()),
+        _ => None,
+    };
+    exec.mounts.iter().filter_map(id).collect()
 }
 
 fn step_key(end: Parent) -> Option<CacheKey> {

@@ -82,3 +82,17 @@ fn what_is_wrong_is_said() {
         assert!(said.contains(why), "{text}: {said}");
     }
 }
+
+#[test]
+fn cache_mounts_are_chosen() {
+    let mounts = |text: &str| Source::parse(text).expect(text).remove(0).mounts;
+    assert_eq!(mounts("app"), Mounts::None);
+    assert_eq!(mounts("type=local,src=d,mounts=false"), Mounts::None);
+    assert!(mounts("type=local,src=d,mounts=true").include("any"));
+    let some = mounts("type=s3,bucket=b,mounts=/root/.cache;go");
+    assert!(some.include("go") && some.include("/root/.cache") && !some.include("g"));
+    assert!(Destination::parse("ref=a,mounts=go").expect("a name")[0].mounts.include("go"));
+    for text in ["ref=a,mounts=a;;b", "type=inline,mounts=true"] {
+        assert!(refused(text, Destination::parse(text)).contains("cache mounts"), "{text}");
+    }
+}

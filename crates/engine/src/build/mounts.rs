@@ -1,6 +1,7 @@
 //! `RUN --mount`: binds, caches, tmpfs, secrets (`spec/build.md`, section 3).
 use super::exec::{SecretFiles, StepMounts, failed};
 use super::layer::LayerHandle;
+use super::shared::ID_FILE;
 use super::ssh::StepSocket;
 use super::worker::{EngineWorker, copy_failed};
 use crate::EngineError;
@@ -171,24 +172,79 @@ impl EngineWorker<'_> {
                 format!("{mode:o} {uid} {gid} {}", hex::encode(seeded.0))
             }
         };
-        let name = Digest::of(format!("{id}\0{base}").as_bytes()).hex();
+        let identity = Digest::of(format!("{id}\0{base}").as_bytes());
+        let name = identity.hex();
         let area = self.engine().cache_mounts();
         fs_err::create_dir_all(&area).map_err(io_failed)?;
         for attempt in 0.. {
             let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
             let root = area.join(format!("{name}{suffix}"));
+            if attempt == 0 {
+                self.import_cache(id, &identity, &root, (mode, uid, gid), place)?;
+            }
             let lock =
                 match (sharing, lock_cache(&area, &format!("{name}{suffix}"), sharing).map_err(failed)?) {
                     (Sharing::Private, None) => continue,
                     (_, lock) => lock,
                 };
             let data = root.join("data");
+            note_id(&root, id).map_err(io_failed)?;
             if !data.exists() {
                 self.fill_cache(&root, seed, (mode, uid, gid), place)?;
             }
             return Ok((data, lock));
         }
         Err(failed(EngineError::Invalid(format!("cache mount {id}: every copy is in use"))))
+    }
+
+    /// Fills a cache that is not here yet, or empty, from a shared one that has it. A cache is never needed, so one that does
+    /// not come is a warning.
+    fn import_cache(
+        &self,
+        id: &str,
+        identity: &Digest,
+        root: &Path,
+        (mode, uid, gid): (u32, u32, u32),
+        place: &Path,
+    ) -> Result<(), ExecError> {
+        let data = root.join("data");
+        let unfilled = || match fs_err::read_dir(&data) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(_) => true,
+        };
+        if !unfilled() {
+            return Ok(());
+        }
+        let Some((layer, offered)) = self.cache().shared().kept_mount(identity) else { return Ok(()) };
+        let (area, name) = (self.engine().cache_mounts(), identity.hex());
+        // Who finds an empty one in use leaves it to its users; one that is not there yet is worth waiting for.
+        let sharing = if data.exists() { Sharing::Private } else { Sharing::Locked };
+        let Some(_held) = lock_cache(&area, &name, sharing).map_err(failed)? else { return Ok(()) };
+        if !unfilled() {
+            return Ok(());
+        }
+        let filled = self
+            .engine()
+            .fetch_offered(self.lease(), &[layer], &[Some(&offered)], &|_| {}, self.cancel())
+            .and_then(|()| Ok(self.engine().store().layers().open_layer(&layer, &[])?))
+            .and_then(|layer| {
+                fs_err::create_dir_all(place)?;
+                let unpacked = layer.unpack(place);
+                unpacked.map_err(|error| EngineError::layer("cannot unpack a cache mount", error))?;
+                set_owner_and_mode(place, mode, (uid, gid))?;
+                note_id(root, id)?;
+                if data.exists() {
+                    fs_err::remove_dir(&data)?;
+                }
+                Ok(fs_err::rename(place, &data)?)
+            });
+        if let Err(error) = filled {
+            self.check_cancelled().map_err(ExecError::Worker)?;
+            // What was unpacked of it is no beginning of another cache.
+            let _ = fs_err::remove_dir_all(place);
+            self.warn(&format!("cache mount {id}: not imported from {}: {error}", offered.place()));
+        }
+        Ok(())
     }
 
     /// Made beside and renamed, so that nobody sees half a seed.
@@ -214,6 +270,19 @@ impl EngineWorker<'_> {
             other => other.map_err(io_failed),
         }
     }
+}
+
+/// Writes the id of a cache beside it, for whoever exports it.
+fn note_id(root: &Path, id: &str) -> std::io::Result<()> {
+    let file = root.join(ID_FILE);
+    if file.exists() {
+        return Ok(());
+    }
+    fs_err::create_dir_all(root)?;
+    // Half an id is nobody's.
+    let half = root.join(format!("{ID_FILE}.{}", std::process::id()));
+    fs_err::write(&half, id)?;
+    fs_err::rename(half, file)
 }
 
 /// Opens a path of a cache. Links that a step planted lead nowhere but into the cache.

@@ -6,10 +6,12 @@ mod export;
 mod import;
 pub(super) mod inline;
 mod known;
+mod mounts;
 mod watch;
 
 pub(super) use import::Shared;
 pub(super) use known::Known;
+pub(super) use mounts::ID_FILE;
 pub(super) use watch::Watching;
 
 use super::{BuildRequest, Event, EventSink, StepId, StepInfo};

@@ -326,3 +326,77 @@ fn an_object_store_keeps_caches() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !told.contains("not used"), "{told}");
 }
+
+/// What is in a cache mount with owners, modes and times; then something is added.
+const WITH_MOUNT: &str = "FROM HOST/box:1
+RUN --mount=type=cache,id=objects,target=/c,uid=7,mode=0750 \\
+    ls -lanR --full-time /c > /before && stat -c '%u %a' /c >> /before && cat /c/deep/file >> /before 2>&1 || true
+RUN --mount=type=cache,id=objects,target=/c,uid=7,mode=0750 --mount=type=cache,target=/other \\
+    mkdir -p /c/deep && echo FILE > /c/deep/file && chown 3:4 /c/deep/file && chmod 4640 /c/deep/file && \\
+    touch -d @1000000000 /c/deep/file && ln -sf deep/file /c/link && ln -f /c/deep/file /c/hard && echo x > /other/x
+";
+
+#[test]
+fn cache_mounts_go_along() {
+    let Some(machines) = Machines::new("cache_mounts_go_along") else { return };
+    let Machines { first, second, registry } = &machines;
+    let cache = "type=registry,ref=HOST/app:cache";
+    let seen = |world: &World| world.ok(&["run", "--rm", "--network", "none", "app:1", "cat", "/before"]);
+
+    machines.project(&WITH_MOUNT.replace("FILE", "one"), "");
+    let told = machines.build(first, &["--cache-to", &format!("{cache},mode=max,mounts=objects;nobody")]);
+    assert!(told.contains("packing cache mount objects done: 4 files"), "{told}");
+    assert!(told.contains("cache mount nobody: no step of this build has it"), "{told}");
+    assert!(!told.contains("packing cache mount other"), "{told}");
+    let manifest = machines.manifest("app:cache");
+
+    // Who does not ask for mounts gets none, and whoever has none sends none.
+    machines.project(&WITH_MOUNT.replace("FILE", "two"), "");
+    let plain = World::new();
+    for name in ["ctx/Dockerfile", "ctx/f"] {
+        plain.file(name, &fs_err::read(second.path(name)).expect("the project"));
+    }
+    machines.build(&plain, &["--cache-from", cache, "--no-cache-filter", "0"]);
+
+    // The second machine runs both steps, and finds what the first left.
+    let changed = WITH_MOUNT.replace("FILE", "two").replace("|| true", "|| true # changed");
+    machines.project(&changed, "");
+    let told = machines.build(second, &["--cache-from", &format!("{cache},mounts=true")]);
+    assert!(counts(&told).1 == 1 && !told.contains("WARNING"), "{told}");
+    let before = seen(second);
+    assert!(before.contains("7 750\none\n"), "{before}");
+    let line = before.lines().find(|line| line.ends_with(" file")).expect("the file");
+    assert!(line.split_whitespace().take(4).eq(["-rwSr-----", "2", "3", "4"]), "{line}");
+    assert!(line.contains("2001-09-09 01:46:40"), "{line}");
+    assert!(before.contains("link -> deep/file"), "{before}");
+
+    // A mount that is here is not touched: the second machine has \"two\" now, whatever the cache says.
+    machines.project(&changed.replace("# changed", "# again"), "");
+    machines.build(second, &["--cache-from", &format!("{cache},mounts=true")]);
+    assert!(seen(second).contains("7 750\ntwo\n"), "{}", seen(second));
+
+    // What passes by goes along although its steps are hits, and the same mount is the same bytes.
+    let third = World::new();
+    third.file(
+        "ctx/Dockerfile",
+        WITH_MOUNT.replace("FILE", "one").replace("HOST", &registry.host()).as_bytes(),
+    );
+    let from = format!("{cache},mounts=true");
+    let told = machines
+        .build(&third, &["--cache-from", &from, "--cache-to", &format!("{cache},mode=max,mounts=objects")]);
+    assert_eq!(counts(&told).0, 0, "{told}");
+    assert_eq!(machines.manifest("app:cache"), manifest);
+    // One that does not come costs a warning.
+    let blob = manifest["layers"].as_array().and_then(|layers| layers.last()).expect("the mount's layer");
+    let hex = blob["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).expect("a digest");
+    fs_err::write(registry.blob_file(hex), b"rubbish").expect("the registry's file");
+    third.file("ctx/Dockerfile", changed.replace("HOST", &registry.host()).as_bytes());
+    let told = machines.build(&third, &["--cache-from", &from]);
+    assert!(told.contains("WARNING: cache mount objects: not imported from HOST/app:cache: "), "{told}");
+    assert!(seen(&third).contains("7 750\n") && !seen(&third).contains("one"), "{}", seen(&third));
+
+    let refused = third.output(&["build", "--cache-to", "type=inline,mounts=true", "ctx"]);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("an inline cache has no room for cache mounts")
+    );
+}

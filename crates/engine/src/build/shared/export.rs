@@ -97,7 +97,10 @@ impl Engine {
         };
         let recipe = recipe.map_err(|error| Failure(error.into()))?;
         let sender = Sender::new(self, &*place, recipe, destination, &report.known, cancel);
-        let layers = contents.layers();
+        let mut layers = contents.layers();
+        let mounts = self.pack_mounts(report, &destination.mounts, aside, cancel)?;
+        let of_mounts: BTreeSet<DiffId> = mounts.iter().map(|mount| mount.layer).collect();
+        layers.extend(of_mounts.into_iter().filter(|layer| !layers.contains(layer)).collect::<Vec<_>>());
         let placed = Mutex::new(BTreeMap::new());
         side_by_side(&layers, cancel, |layer, _| {
             let blob = sender.place(layer)?;
@@ -112,6 +115,9 @@ impl Engine {
         }
         for (key, files) in contents.selections {
             assembly.selection(key, files);
+        }
+        for mount in mounts {
+            assembly.mount(mount.id, mount.name, mount.layer);
         }
         let (config, blobs) = assembly.finish();
         place.publish(&config, &blobs).map_err(|error| Failure(error.into()))?;

@@ -3,12 +3,12 @@ use super::super::{BuildRequest, CacheSource, Event, EventSink, NoCache};
 use super::{Aside, Watching};
 use crate::Engine;
 use crate::transfer::Offered;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
-use strata_cache::{ConfigError, Form, Found, Location, Place, PlaceError, Step, Steps, inline};
-use strata_oci::{Descriptor, DiffId, ImageConfig, Platform, Reference, media_type};
+use strata_cache::{ConfigError, Form, Found, Location, Mounts, Place, PlaceError, Step, Steps, inline};
+use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, media_type};
 
 /// What the sources brought. Of several that have a record of a step, the one given first counts.
 #[derive(Default)]
@@ -36,6 +36,8 @@ struct Imported {
     name: String,
     place: Arc<dyn Place>,
     found: Found,
+    /// Which cache mounts may be filled from it.
+    mounts: Mounts,
     /// A record of it was taken.
     used: AtomicBool,
 }
@@ -129,6 +131,35 @@ impl Shared {
         Some((source, record(step, "", result)))
     }
 
+    /// Lets a layer be had that no record names.
+    pub(super) fn offer(&self, layer: DiffId, offered: Offered) {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner).entry(layer).or_insert(offered);
+    }
+
+    /// What a source has of a cache mount: its files as a layer, and where that is.
+    pub(in super::super) fn kept_mount(&self, name: &Digest) -> Option<(DiffId, Offered)> {
+        self.sources.iter().find_map(|source| {
+            let mount = source.steps()?.mounts.iter().find(|mount| mount.name == *name)?;
+            let offered = source.mounts.include(&mount.id).then(|| source.offer(mount.layer)).flatten()?;
+            source.used.store(true, Ordering::Relaxed);
+            Some(offered)
+        })
+    }
+
+    /// The cache mounts that a source has of those with this id.
+    pub(super) fn kept_mounts(&self, id: &str) -> Vec<(Digest, DiffId, Offered)> {
+        let mut found: BTreeMap<Digest, (DiffId, Offered)> = BTreeMap::new();
+        for source in self.sources.iter().filter(|source| source.mounts.include(id)) {
+            let mounts = source.steps().map_or(&[][..], |steps| &steps.mounts);
+            for mount in mounts.iter().filter(|mount| mount.id == id) {
+                if let Some(offered) = source.offer(mount.layer) {
+                    found.entry(mount.name).or_insert(offered);
+                }
+            }
+        }
+        found.into_iter().map(|(name, (layer, offered))| (name, layer, offered)).collect()
+    }
+
     /// Where these layers can be had, those of them that a source has.
     pub(in super::super) fn offered(&self, layers: &[DiffId]) -> HashMap<DiffId, Offered> {
         let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +193,8 @@ impl Shared {
 
 impl Imported {
     fn new(source: &CacheSource, place: Arc<dyn Place>, found: Found) -> Self {
-        Self { name: source.text.clone(), place, found, used: AtomicBool::new(false) }
+        let (name, mounts) = (source.text.clone(), source.mounts.clone());
+        Self { name, place, found, mounts, used: AtomicBool::new(false) }
     }
 
     /// A cache inside an image that is none of ours says less than the image does.
@@ -194,11 +226,16 @@ impl Imported {
 
     /// A layer with where it is; `None` for one that the place does not have, or does not know by name.
     fn layer(&self, made: strata_cache::Made) -> Option<(CachedLayer, Offered)> {
-        let layer = &self.found.config.layers[made.layer];
+        let (diff_id, offered) = self.offer(made.layer)?;
+        Some((CachedLayer { diff_id, size: made.size, created: made.created }, offered))
+    }
+
+    /// A layer of the config by its index; `None` likewise.
+    fn offer(&self, layer: usize) -> Option<(DiffId, Offered)> {
+        let layer = &self.found.config.layers[layer];
         let diff_id = layer.annotations.as_ref()?.diff_id?;
         let blob = self.found.blobs.get(&layer.blob)?.clone();
-        let cached = CachedLayer { diff_id, size: made.size, created: made.created };
-        Some((cached, Offered::new(Arc::clone(&self.place), blob)))
+        Some((diff_id, Offered::new(Arc::clone(&self.place), blob)))
     }
 }
 

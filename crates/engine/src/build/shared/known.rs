@@ -44,6 +44,7 @@ impl Known {
             inputs: step.inputs.clone(),
             selections: step.selections.clone(),
             in_image: step.in_image,
+            cache_mounts: step.cache_mounts.clone(),
         });
         let steps = steps.collect();
         Self { steps, selections: worker.selections().clone(), offers, shared: Arc::clone(shared) }
