@@ -52,3 +52,6 @@ pub fn write(image: &mut ImageConfig, config: &Config) {
         image.extra.insert(STEPS.to_owned(), steps);
     }
 }
+
+#[cfg(test)]
+mod tests;
