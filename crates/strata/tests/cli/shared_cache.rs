@@ -400,3 +400,57 @@ fn cache_mounts_go_along() {
         String::from_utf8_lossy(&refused.stderr).contains("an inline cache has no room for cache mounts")
     );
 }
+
+#[test]
+fn a_cache_has_the_form_that_is_asked_for() {
+    let Some(machines) = Machines::new("a_cache_has_the_form_that_is_asked_for") else { return };
+    let Machines { first, second, .. } = &machines;
+    let types = |manifest: &serde_json::Value, list: &str| -> Vec<String> {
+        let entries = manifest[list].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["mediaType"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let to = "type=registry,ref=HOST/app:cache,mode=max";
+    const OCI: &str = "application/vnd.oci.image.layer.v1.tar";
+    for (form, list, expected) in [
+        ("image-manifest=false", "manifests", format!("{OCI}+gzip")),
+        ("oci-mediatypes=false", "manifests", "application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned()),
+        ("compression=zstd,force-compression=true", "layers", format!("{OCI}+zstd")),
+        ("compression=uncompressed,force-compression=true", "layers", OCI.to_owned()),
+    ] {
+        machines.build(first, &["--cache-to", &format!("{to},{form}")]);
+        let manifest = machines.manifest("app:cache");
+        let mut types = types(&manifest, list);
+        if list == "manifests" {
+            assert_eq!(types.pop().as_deref(), Some("application/vnd.buildkit.cacheconfig.v0"), "{form}");
+        }
+        assert!(types.len() == 7 && types.iter().all(|kind| *kind == expected), "{form}: {types:?}");
+        let told = machines.build(second, &SOURCE);
+        assert_eq!(counts(&told), (0, 8), "{form}: {told}");
+        assert_eq!(id(first), id(second), "{form}");
+        second.ok(&["rmi", "app:1"]);
+        second.ok(&["builder", "prune", "-af"]);
+    }
+}
+
+#[test]
+fn a_failed_export_fails_the_build_unless_it_may() {
+    let Some(machines) = Machines::new("a_failed_export_fails_the_build_unless_it_may") else { return };
+    let nowhere = "type=registry,ref=127.0.0.1:9/app:cache";
+    let output = machines.first.output(&["build", "--cache-to", nowhere, "-t", "app:1", "ctx"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("ERROR: failed to build: failed to export the cache to"), "{told}");
+    machines.first.ok(&["inspect", "app:1"]);
+    let told = machines.build(&machines.first, &["--cache-to", &format!("{nowhere},ignore-error=true")]);
+    assert!(told.contains("WARNING: failed to export the cache") && told.contains("(ignored)"), "{told}");
+    for (flag, value, why) in [
+        ("--cache-to", "type=gha", "type \"gha\" is not supported"),
+        ("--cache-from", "type=azblob", "type \"azblob\" is not supported"),
+        ("--cache-to", "type=inline,mode=max", "mode=min"),
+        ("--cache-from", "type=bogus", "unknown type \"bogus\""),
+    ] {
+        let output = machines.first.output(&["build", flag, value, "ctx"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains(why), "{flag} {value}: {told}");
+    }
+}

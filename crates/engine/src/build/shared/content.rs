@@ -66,7 +66,8 @@ impl<'a> Sender<'a> {
         let store = self.engine.store();
         let made = store.blobs().compressed(layer, &self.recipe.to_string())?;
         let own = made.map(|(digest, size)| Descriptor::new(media_type_of(self.recipe), digest, size));
-        let offered = self.known.offered(layer);
+        // Nothing is known of the blobs of an image of the store, whose layers are here.
+        let offered = self.known.offered(layer).filter(|offered| offered.blob().size > 0);
         let remotes = if self.force { Vec::new() } else { store.blobs().remotes(layer)? };
         let mut forms: Vec<Descriptor> = own.iter().cloned().collect();
         forms.extend(offered.iter().map(|offered| offered.blob().clone()));
