@@ -49,8 +49,9 @@ pub(crate) fn follows() -> Reason {
     line(Cause::Parent, "the step before it runs again")
 }
 
-/// The run to compare with: the same instruction wherever it stood, else what stood in this place. Without any run of
-/// this Dockerfile, that of another one in this place on the same step before it.
+/// The run to compare with: the same instruction wherever it stood, of several that stood equally near the one with the
+/// fewest differences; else what stood in this place. Without any run of this Dockerfile, that of another one in this place
+/// on the same step before it.
 fn nearest<'a>(now: &Now<'_>, earlier: &'a [CacheRecord]) -> Option<&'a CacheRecord> {
     let placed = earlier.iter().filter_map(|record| Some((record, record.place.as_ref()?)));
     let (own, foreign): (Vec<_>, Vec<_>) = placed.partition(|(_, place)| place.scope == now.place.scope);
@@ -66,7 +67,11 @@ fn nearest<'a>(now: &Now<'_>, earlier: &'a [CacheRecord]) -> Option<&'a CacheRec
     let candidates: Vec<_> = own.iter().filter(same_kind).collect();
     let same_text = candidates.iter().filter(|(record, _)| text(&record.inputs).eq(text(now.inputs)));
     same_text
-        .min_by_key(|(_, place)| distance(place))
+        .min_by_key(|(record, place)| {
+            // A variable that changed is nearer than one that was not there.
+            let (differences, count) = (differences(now.inputs, &record.inputs).len(), record.inputs.len());
+            (distance(place), differences, count.abs_diff(now.inputs.len()))
+        })
         .or_else(|| candidates.iter().find(|(_, place)| distance(place) == 0))
         .map(|(record, _)| *record)
 }

@@ -150,6 +150,8 @@ impl CacheIndex for StoreCache<'_> {
             }
         }
         newest.sort_by_key(position);
+        // What another machine built last may be nearer.
+        newest.extend(self.shared.earlier(scope, stage));
         Ok(newest)
     }
 }

@@ -1,6 +1,8 @@
 //! `--cache-to` and `--cache-from`: two stores as two machines, with Debian's registry between them.
 
 use crate::world::World;
+use serde_json::Value;
+use strata_oci::Digest;
 use strata_testbed::{OBJECT_STORE_KEY, ObjectStore, Registry};
 
 /// A stage that is copied from, a RUN, a COPY and a `--link`. What the RUNs print is different each time.
@@ -246,7 +248,13 @@ fn a_miss_is_explained_by_what_others_built() {
         .project(&DOCKERFILE.replace("FROM HOST/box:1\nRUN", "FROM HOST/box:1\nENV MORE=1\nRUN"), "content");
     let told = machines.build(second, &["--cache-from", "HOST/app:again"]);
     assert!(told.contains("not cached: ENV MORE is new"), "{told}");
-    assert!(second.ok(&["images", "-q"]).lines().count() == 1);
+    // What the other machine built since is nearer than what was built here.
+    let both = DOCKERFILE.replace("FROM HOST/box:1\nRUN", "FROM HOST/box:1\nENV MORE=1 LESS=2\nRUN");
+    machines.project(&both, "content");
+    machines.build(first, &["--cache-to", "HOST/app:newer"]);
+    machines.project(&both.replace("LESS=2", "LESS=3"), "content");
+    let told = machines.build(second, &["--cache-from", "HOST/app:newer"]);
+    assert!(told.contains("not cached: ENV LESS changed from \"2\" to \"3\""), "{told}");
 }
 
 #[test]
@@ -452,5 +460,94 @@ fn a_failed_export_fails_the_build_unless_it_may() {
         let output = machines.first.output(&["build", flag, value, "ctx"]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && told.contains(why), "{flag} {value}: {told}");
+    }
+}
+
+/// Rewrites the cache of a directory: its config, and the blobs that its manifest lists.
+fn rewrite(world: &World, change: impl FnOnce(&mut Value, &mut Vec<Value>)) {
+    let document = |digest: &Value| -> (std::path::PathBuf, Value) {
+        let digest = digest.as_str().expect("a digest").replace("sha256:", "cache/blobs/sha256/");
+        let path = world.path(&digest);
+        let text = fs_err::read(&path).expect("a document");
+        (path, serde_json::from_slice(&text).expect("JSON"))
+    };
+    let put = |value: &Value| -> (String, usize) {
+        let text = value.to_string();
+        let digest = Digest::of(text.as_bytes());
+        world.file(&format!("cache/blobs/sha256/{}", digest.hex()), text.as_bytes());
+        (digest.to_string(), text.len())
+    };
+    let index = world.path("cache/index.json");
+    let mut index: Value = serde_json::from_slice(&fs_err::read(index).expect("an index")).expect("JSON");
+    let (_, mut manifest) = document(&index["manifests"][0]["digest"]);
+    let (_, mut config) = document(&manifest["config"]["digest"]);
+    let mut layers = manifest["layers"].as_array().cloned().expect("layers");
+    change(&mut config, &mut layers);
+    manifest["layers"] = Value::from(layers);
+    let (digest, size) = put(&config);
+    (manifest["config"]["digest"], manifest["config"]["size"]) = (Value::from(digest), Value::from(size));
+    let (digest, size) = put(&manifest);
+    let entry = &mut index["manifests"][0];
+    (entry["digest"], entry["size"]) = (Value::from(digest), Value::from(size));
+    world.file("cache/index.json", index.to_string().as_bytes());
+}
+
+#[test]
+fn a_cache_that_lies_gets_nowhere() {
+    let Some(machines) = Machines::new("a_cache_that_lies_gets_nowhere") else { return };
+    let Machines { first, second, .. } = &machines;
+    let directory = first.path("cache").display().to_string();
+    let (to, from) =
+        (format!("type=local,dest={directory},reset=true"), format!("type=local,src={directory}"));
+    let lying = |change: fn(&mut Value, &mut Vec<Value>)| {
+        machines.build(first, &["--cache-to", &to]);
+        rewrite(first, change);
+        let output =
+            second.output(&["build", "--progress", "plain", "--cache-from", &from, "-t", "app:1", "ctx"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        second.output(&["rmi", "app:1"]);
+        second.ok(&["builder", "prune", "-af"]);
+        (output.status.success(), told)
+    };
+    // A blob that the manifest does not list is not to be had: the steps on it run.
+    let (well, told) = lying(|_, layers| drop(layers.pop()));
+    assert!(well && counts(&told).0 > 0, "{told}");
+    // One that unpacks to something else.
+    let (well, told) = lying(|config, _| {
+        let other = config["layers"][2]["annotations"]["diffID"].clone();
+        config["layers"][1]["annotations"]["diffID"] = other;
+    });
+    assert!(!well && told.contains("unpacks to"), "{told}");
+    // Indexes that lead nowhere, and a size that is another.
+    let (well, told) = lying(|config, _| config["strata"]["made"][0]["layer"] = Value::from(99));
+    assert!(
+        well && told.contains("not used: ") && told.contains("damaged: result 0 names layer 99"),
+        "{told}"
+    );
+    let (well, told) = lying(|_, layers| layers[1]["size"] = Value::from(3));
+    assert!(!well && told.contains("nothing was kept"), "{told}");
+    let layers = fs_err::read_dir(second.path("store/layers/sha256")).map_or(0, Iterator::count);
+    second.ok(&["image", "prune", "-af"]);
+    assert!(layers <= 4, "what was refused is not there: {layers} files");
+}
+
+#[test]
+fn builds_side_by_side_take_the_same() {
+    let Some(machines) = Machines::new("builds_side_by_side_take_the_same") else { return };
+    let Machines { first, second, .. } = &machines;
+    machines.build(first, &["--cache-to", "HOST/app:cache,HOST/app:other", "-t", "same:0"]);
+    let own = id(first);
+    let source = SOURCE[1].replace("HOST", &machines.registry.host());
+    let children: Vec<_> = (0..4)
+        .map(|number| {
+            let name = format!("same:{number}");
+            let mut command = second.command(&["build", "-q", "--cache-from", &source, "-t", &name, "ctx"]);
+            command.stdout(std::process::Stdio::piped()).spawn().expect("strata starts")
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().expect("it ends");
+        let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success() && own.starts_with(&image) && !image.is_empty(), "{image}: {own}");
     }
 }
