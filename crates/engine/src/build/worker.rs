@@ -227,7 +227,7 @@ impl Worker for EngineWorker<'_> {
     fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<LayerHandle>>, WorkerError> {
         let ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let missing = self.lease.hold(&ids).map_err(|error| failed(EngineError::from(error)))?;
-        let offered = self.cache.shared().offered(&missing);
+        let offered = self.cache.shared().available(&missing);
         let handle = |layer: &CachedLayer| {
             let committed = CommittedLayer { diff_id: layer.diff_id, size: layer.size };
             match offered.get(&layer.diff_id) {

@@ -214,6 +214,18 @@ fn a_directory_keeps_caches() {
     let index = fs_err::read_to_string(first.path("cache/index.json")).expect("an index");
     assert!(index.contains("\"small\"") && !index.contains("\"latest\""), "{index}");
 
+    // What was built at both ends is sent once, though this end never sent it; and forced into another form if need be.
+    let elsewhere = format!("type=local,dest={directory},tag=small");
+    second.ok(&["rmi", "app:1"]);
+    second.ok(&["builder", "prune", "-af"]);
+    let from = format!("type=local,src={directory},tag=small");
+    machines.build(second, &["--cache-from", &from, "--cache-to", &elsewhere, "-o", "type=cacheonly"]);
+    assert_eq!(blobs(), 6);
+    let zstd = format!("{elsewhere},compression=zstd,force-compression=true");
+    machines.build(second, &["--cache-from", &from, "--cache-to", &zstd, "-o", "type=cacheonly"]);
+    assert_eq!(blobs(), 12);
+    machines.build(first, &["--cache-to", &format!("{smaller},reset=true")]);
+
     // What somebody has changed is not taken for what it was.
     for blob in fs_err::read_dir(first.path("cache/blobs/sha256")).expect("blobs") {
         let path = blob.expect("a blob").path();
@@ -518,6 +530,14 @@ fn a_cache_that_lies_gets_nowhere() {
         config["layers"][1]["annotations"]["diffID"] = other;
     });
     assert!(!well && told.contains("unpacks to"), "{told}");
+    // One that somebody has deleted.
+    let (well, told) = lying(|config, layers| {
+        let gone = Value::from(Digest::of(b"gone").to_string());
+        layers[1]["digest"] = gone.clone();
+        config["layers"][1]["blob"] = gone;
+    });
+    assert!(well && counts(&told).0 > 0, "{told}");
+    assert!(told.contains("WARNING: --cache-from: a layer is no longer where the cache says"), "{told}");
     // Indexes that lead nowhere, and a size that is another.
     let (well, told) = lying(|config, _| config["strata"]["made"][0]["layer"] = Value::from(99));
     assert!(

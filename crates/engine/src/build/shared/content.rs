@@ -64,10 +64,16 @@ impl<'a> Sender<'a> {
 
     fn bring(&self, layer: &DiffId) -> Result<Descriptor, EngineError> {
         let store = self.engine.store();
+        let is_here = store.layers().layer(layer)?.is_some();
+        // What is offered has not been read yet. For a layer that is here only forms count that were.
+        let offered = if is_here { None } else { self.known.offered(layer) };
+        if let Some(offered) = offered.as_ref().filter(|offered| self.force && !self.is_of_recipe(offered)) {
+            let lease = store.leases().acquire()?;
+            self.engine.fetch_offered(&lease, &[*layer], &[Some(offered)], &|_| {}, self.cancel)?;
+            return self.bring(layer);
+        }
         let made = store.blobs().compressed(layer, &self.recipe.to_string())?;
         let own = made.map(|(digest, size)| Descriptor::new(media_type_of(self.recipe), digest, size));
-        // Nothing is known of the blobs of an image of the store, whose layers are here.
-        let offered = self.known.offered(layer).filter(|offered| offered.blob().size > 0);
         let remotes = if self.force { Vec::new() } else { store.blobs().remotes(layer)? };
         let mut forms: Vec<Descriptor> = own.iter().cloned().collect();
         forms.extend(offered.iter().map(|offered| offered.blob().clone()));
@@ -84,7 +90,7 @@ impl<'a> Sender<'a> {
         if let Some(forwarded) = self.mounted(&forms, &remotes)? {
             return Ok(forwarded);
         }
-        if store.layers().layer(layer)?.is_some() {
+        if is_here {
             return self.compress(layer, own.map(|own| (own.digest, own.size)));
         }
         let Some(offered) = offered else {
@@ -94,6 +100,10 @@ impl<'a> Sender<'a> {
         let forward = Forward { layer: *layer, offered: &offered, holders, cancel: self.cancel };
         self.place.put(&forward).map_err(failed)?;
         Ok(offered.blob().clone())
+    }
+
+    fn is_of_recipe(&self, offered: &Offered) -> bool {
+        oci_type(&offered.blob().media_type) == Some(media_type_of(self.recipe))
     }
 
     /// A registry takes a blob from another of its repositories, without a byte sent.
@@ -128,13 +138,25 @@ impl<'a> Sender<'a> {
         Ok(None)
     }
 
-    fn compress(&self, layer: &DiffId, known: Option<(Digest, u64)>) -> Result<Descriptor, EngineError> {
+    fn compress(&self, layer: &DiffId, mut known: Option<(Digest, u64)>) -> Result<Descriptor, EngineError> {
         let store = self.engine.store();
         let file = store.layers().open_tar(layer)?;
         let total = file.metadata()?.len();
         let blocks = Blocks::new(self.recipe, file.into_file(), total, &self.crew);
-        let compressed = Compressed { layer: *layer, blocks: &blocks, known, cancel: self.cancel };
-        self.place.put(&compressed).map_err(failed)?;
+        let mut compressed = Compressed { layer: *layer, blocks: &blocks, known, cancel: self.cancel };
+        if known.is_none() && self.known.shared.claims(layer) {
+            // Another machine has sent this layer, most likely as these very bytes.
+            io::copy(&mut compressed.open(0)?, &mut io::sink())?;
+            known = blocks.finished();
+            compressed.known = known;
+        }
+        let there = match known {
+            Some((digest, _)) => self.place.has(&digest).map_err(failed)?,
+            None => false,
+        };
+        if !there {
+            self.place.put(&compressed).map_err(failed)?;
+        }
         let unread = || io::Error::other("the place took a layer that was not read to its end");
         let (digest, size) = blocks.finished().or(known).ok_or_else(unread)?;
         store.blobs().remember_compressed(layer, &self.recipe.to_string(), &digest, size)?;

@@ -2,8 +2,8 @@
 use super::super::{BuildRequest, CacheSource, Event, EventSink, NoCache};
 use super::{Aside, Watching};
 use crate::Engine;
-use crate::transfer::Offered;
-use std::collections::{BTreeMap, HashMap};
+use crate::transfer::{Offered, side_by_side};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
@@ -20,8 +20,12 @@ pub(in super::super) struct Shared {
     steps: HashMap<CacheKey, (usize, usize)>,
     /// By selection: which source, and which of its selections.
     selections: HashMap<CacheKey, (usize, usize)>,
+    /// Layers that a source says it has.
+    claimed: HashSet<DiffId>,
     /// Layers of records that were asked for.
     offers: Mutex<HashMap<DiffId, Offered>>,
+    /// Whether layers are where they were said to be, as far as that was asked.
+    there: Mutex<HashMap<DiffId, bool>>,
 }
 
 /// What a source turned out to be.
@@ -87,7 +91,14 @@ impl Shared {
                 self.selections.entry(key).or_insert((at, index));
             }
         }
+        let layers = imported.found.config.layers.iter();
+        self.claimed.extend(layers.filter_map(|layer| layer.annotations.as_ref()?.diff_id));
         self.sources.push(imported);
+    }
+
+    /// Whether a source says that it has this layer in some form.
+    pub(super) fn claims(&self, layer: &DiffId) -> bool {
+        self.claimed.contains(layer)
     }
 
     /// Images that may lend layers.
@@ -166,6 +177,30 @@ impl Shared {
         layers.iter().filter_map(|layer| Some((*layer, offers.get(layer)?.clone()))).collect()
     }
 
+    /// Like [`Self::offered`], but of a bucket or a directory only what is there still: things get deleted there, while
+    /// a registry keeps what a manifest names.
+    pub(in super::super) fn available(&self, layers: &[DiffId]) -> HashMap<DiffId, Offered> {
+        let mut offered = self.offered(layers);
+        let asked: Vec<_> = offered
+            .iter()
+            .filter(|(_, offered)| offered.place().repository().is_none() && offered.blob().size > 0)
+            .map(|(layer, offered)| (*layer, offered.clone()))
+            .collect();
+        let lock = || self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = |(layer, offered): &(DiffId, Offered), _: &AtomicBool| {
+            if !lock().contains_key(layer) {
+                let there = offered.place().has(&offered.blob().digest).unwrap_or(false);
+                lock().insert(*layer, there);
+            }
+            Ok(())
+        };
+        // Nobody waits for the others: none of them fails.
+        let _ = side_by_side(&asked, &AtomicBool::new(false), ask);
+        let there = lock();
+        offered.retain(|layer, _| there.get(layer).copied().unwrap_or(true));
+        offered
+    }
+
     /// The steps of a stage as a source has them, for explaining a miss.
     pub(in super::super) fn earlier(&self, scope: &str, stage: &str) -> Vec<CacheRecord> {
         let of_stage = |source: &Imported| -> Vec<CacheRecord> {
@@ -179,6 +214,19 @@ impl Shared {
 
     /// Warns of every source of whose records none suited, if a step had to run for want of one.
     pub(in super::super) fn tell_unused(&self, watching: &Watching<'_>) {
+        let gone = self
+            .there
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|there| !**there)
+            .count();
+        if gone > 0 {
+            let what = if gone == 1 { "a layer is" } else { &format!("{gone} layers are") };
+            let message =
+                format!("--cache-from: {what} no longer where the cache says: what needs that was run");
+            watching.event(Event::Warning { message: &message, span: None });
+        }
         let Some(missed) = watching.first_run() else { return };
         for source in self.sources.iter().filter(|source| !source.used.load(Ordering::Relaxed)) {
             let records = source.steps().map_or(0, |steps| steps.steps.len());
