@@ -3,7 +3,7 @@
 use crate::world::World;
 use serde_json::Value;
 use strata_oci::Digest;
-use strata_testbed::{OBJECT_STORE_KEY, ObjectStore, Registry};
+use strata_testbed::{Guard, OBJECT_STORE_KEY, ObjectStore, Registry, Setup};
 
 /// A stage that is copied from, a RUN, a COPY and a `--link`. What the RUNs print is different each time.
 const DOCKERFILE: &str = "FROM HOST/box:1 AS build
@@ -71,7 +71,7 @@ fn id(world: &World) -> String {
 /// How many steps ended well, and how many were cached.
 fn counts(told: &str) -> (usize, usize) {
     let build = told.split("exporting to image").next().unwrap_or_default();
-    let asides = build.matches("importing cache").count() + 1;
+    let asides = build.matches("importing cache").count() + 1 - build.matches(" ERROR after").count();
     (build.matches(" DONE ").count() - asides, build.matches(" CACHED").count())
 }
 
@@ -570,4 +570,23 @@ fn builds_side_by_side_take_the_same() {
         let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert!(output.status.success() && own.starts_with(&image) && !image.is_empty(), "{image}: {own}");
     }
+}
+
+#[test]
+fn of_several_sources_each_gives_what_it_has() {
+    let Some(machines) = Machines::new("of_several_sources_each_gives_what_it_has") else { return };
+    let Some(locked) = Registry::with(&Setup { guard: Guard::Password, ..Setup::default() }) else { return };
+    let Machines { first, second, .. } = &machines;
+    // The stage alone in one cache, the image's own steps in the other.
+    machines.build(first, &["--target", "build", "--cache-to", "HOST/stage:cache", "-o", "type=cacheonly"]);
+    machines.build(first, &["--cache-to", "HOST/app:cache"]);
+    let locked = format!("{}/app:cache", locked.host());
+    let sources = ["--cache-from", "HOST/stage:cache", "--cache-from", &locked, SOURCE[0], SOURCE[1]];
+    let told = machines.build(second, &sources);
+    assert_eq!(counts(&told), (0, 8), "{told}");
+    let warnings: Vec<&str> = told.lines().filter(|line| line.starts_with("WARNING")).collect();
+    let [warning] = warnings[..] else { panic!("one source is locked: {told}") };
+    assert!(warning.contains(&format!("--cache-from {locked}: not used: ")), "{warning}");
+    assert!(warning.contains("unauthorized") && warning.contains("strata login"), "{warning}");
+    assert_eq!(id(first), id(second));
 }
