@@ -13,7 +13,7 @@ mod read;
 mod write;
 
 pub use read::{DirEntry, Image, Inode, Nid, ReadError, Region, Source};
-pub use write::{Builder, InodeId, WriteError, Written};
+pub use write::{Builder, InodeId, Tree, WriteError, Written, write};
 
 /// Size in bytes of the blocks this crate reads and writes; tar members start on the same boundary.
 pub const BLOCK: u64 = 512;

@@ -1,4 +1,4 @@
-//! The writer: a tree is collected, laid out, then streamed.
+//! The writer: a tree is laid out, then streamed. It is one that a [`Builder`] collects, or any other [`Tree`].
 //!
 //! Sizes of inodes and directories do not depend on addresses, so one pass over the tree places
 //! everything ([`plan`]) and a second one writes it in order ([`emit`]).
@@ -8,16 +8,19 @@ mod directory;
 mod emit;
 mod error;
 mod plan;
+mod tree;
 
 pub use error::WriteError;
+pub use tree::Tree;
 
 use crate::format::{LINK_MAX, NAME_MAX, encode_device, xattr};
-use crate::{Attributes, Data, Kind, Xattr};
-use directory::{Entry, Names};
+use crate::{Attributes, Data, FileType, Kind, Xattr};
 use error::shown;
+use std::borrow::Cow;
 use std::io::Write;
+use tree::Nodes;
 
-/// An inode added to a [`Builder`].
+/// An inode of a tree that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InodeId(pub(crate) u32);
 
@@ -37,7 +40,8 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Builder {
     nodes: Vec<Node>,
-    names: Names,
+    /// The names of all directories, one after the other.
+    names: Vec<u8>,
 }
 
 /// An inode of the tree.
@@ -46,16 +50,20 @@ struct Node {
     /// With sorted xattrs.
     attributes: Attributes,
     kind: Kind,
-    /// Of a directory that has a name; the root is its own.
-    parent: Option<InodeId>,
-    /// Of a directory, unsorted and without `.` and `..` until the tree is laid out.
-    entries: Vec<Entry>,
-    /// Names that lead here, or for directories 2 and one for each subdirectory.
-    nlink: u32,
+    /// Some name leads here.
+    is_named: bool,
+    /// Of a directory: where the name stands, how long it is, and what it leads to.
+    entries: Vec<(usize, u8, InodeId)>,
 }
 
 impl InodeId {
-    const ROOT: InodeId = InodeId(0);
+    /// The root directory's.
+    pub const ROOT: InodeId = InodeId(0);
+
+    /// The inode with a number.
+    pub fn new(number: u32) -> Self {
+        Self(number)
+    }
 
     /// Position in [`Written::nids`].
     pub fn index(self) -> usize {
@@ -75,8 +83,8 @@ impl Builder {
     /// [`Builder::write`].
     pub fn new(root: Attributes) -> Self {
         let mut root = Node::new(root, Kind::Directory);
-        root.parent = Some(InodeId::ROOT);
-        Self { nodes: vec![root], names: Names::new() }
+        root.is_named = true;
+        Self { nodes: vec![root], names: Vec::new() }
     }
 
     /// The root directory.
@@ -112,17 +120,12 @@ impl Builder {
             return Err(WriteError::NotADirectory { name: shown(name), inode: directory });
         }
         let node = self.nodes.get_mut(child.index()).ok_or(WriteError::UnknownInode(child))?;
-        if node.is_directory() {
-            if node.parent.is_some() {
-                return Err(WriteError::DirectoryLinked { name: shown(name) });
-            }
-            node.parent = Some(directory);
-            self.nodes[directory.index()].nlink += 1;
-        } else {
-            node.nlink += 1;
+        if std::mem::replace(&mut node.is_named, true) && node.is_directory() {
+            return Err(WriteError::DirectoryLinked { name: shown(name) });
         }
-        let entry = self.names.store(name, child);
-        self.nodes[directory.index()].entries.push(entry);
+        let start = self.names.len();
+        self.names.extend_from_slice(name);
+        self.nodes[directory.index()].entries.push((start, name.len() as u8, child));
         Ok(())
     }
 
@@ -132,29 +135,67 @@ impl Builder {
     /// # Errors
     /// A tree that is not one ([`WriteError::NameTwice`], [`WriteError::Unreachable`]), extents outside
     /// their devices, limits of the format, and whatever `out` reports.
-    pub fn write(mut self, device_lengths: &[u64], out: &mut dyn Write) -> Result<Written, WriteError> {
-        check_attributes(&self.nodes[0].attributes)?;
-        let plan = plan::Plan::new(&mut self.nodes, &self.names, device_lengths)?;
-        let image = emit::Emitter { nodes: &self.nodes, names: &self.names, plan: &plan };
-        image.write(out)?;
-        let nids = plan.places.iter().map(plan::Place::nid).collect();
-        Ok(Written { length: plan.length(), inodes: self.nodes.len() as u64, nids })
+    pub fn write(self, device_lengths: &[u64], out: &mut dyn Write) -> Result<Written, WriteError> {
+        let mut nids = vec![None; self.nodes.len()];
+        let length = write(&self, device_lengths, out, |id, nid| nids[id.index()] = Some(nid))?;
+        let unreachable = nids.iter().position(Option::is_none);
+        if let Some(index) = unreachable {
+            return Err(WriteError::Unreachable(InodeId(index as u32)));
+        }
+        Ok(Written { length, inodes: self.nodes.len() as u64, nids: nids.into_iter().flatten().collect() })
+    }
+}
+
+/// Makes an image of a tree, which is streamed: memory holds a few bytes for each inode. `placed` is told the nid of
+/// each inode afterwards, in the order of the nids. `device_lengths` are the devices' lengths in bytes, slot 1 first.
+/// Returns the image's length.
+///
+/// # Errors
+/// What the format cannot hold, and whatever `out` reports.
+pub fn write(
+    tree: &dyn Tree,
+    device_lengths: &[u64],
+    out: &mut dyn Write,
+    mut placed: impl FnMut(InodeId, u64),
+) -> Result<u64, WriteError> {
+    let nodes = Nodes(tree);
+    let plan = plan::Plan::new(nodes, device_lengths)?;
+    emit::Emitter { nodes, plan: &plan }.write(out)?;
+    plan.order.iter().for_each(|id| placed(*id, plan.place(*id).nid()));
+    Ok(plan.length())
+}
+
+impl Tree for Builder {
+    fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn attributes(&self, inode: InodeId) -> Cow<'_, Attributes> {
+        Cow::Borrowed(&self.nodes[inode.index()].attributes)
+    }
+
+    fn kind(&self, inode: InodeId) -> Cow<'_, Kind> {
+        Cow::Borrowed(&self.nodes[inode.index()].kind)
+    }
+
+    fn file_type(&self, inode: InodeId) -> FileType {
+        self.nodes[inode.index()].kind.file_type()
+    }
+
+    fn entries(&self, directory: InodeId) -> Vec<(&[u8], InodeId)> {
+        let name = |&(start, length, child)| (&self.names[start..start + usize::from(length)], child);
+        self.nodes[directory.index()].entries.iter().map(name).collect()
     }
 }
 
 impl Node {
     fn new(mut attributes: Attributes, kind: Kind) -> Self {
         attributes.xattrs.sort_unstable();
-        let nlink = if matches!(kind, Kind::Directory) { 2 } else { 0 };
-        Self { attributes, kind, parent: None, entries: Vec::new(), nlink }
+        Self { attributes, kind, is_named: false, entries: Vec::new() }
     }
 
     fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory)
-    }
-
-    fn xattr_size(&self) -> u64 {
-        xattr_size(&self.attributes.xattrs)
     }
 }
 

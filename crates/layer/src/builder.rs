@@ -105,7 +105,7 @@ impl<W: Write> LayerBuilder<W> {
     /// [`LayerError::Path`] if `target` was not added or is a directory.
     pub fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), LayerError> {
         checked_name(path)?;
-        let Some(attributes) = self.contents.attributes(target).cloned() else {
+        let Some(attributes) = self.contents.attributes(target) else {
             let shown = target.escape_ascii();
             return Err(refuse(path, format!("it is a hard link to {shown}, which must be added before it")));
         };

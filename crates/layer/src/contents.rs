@@ -13,23 +13,31 @@
 //! - `trusted.overlay.*` and `user.overlay.*` attributes are overlayfs's own and never taken from a tar; attributes
 //!   EROFS cannot hold (other than user, trusted, security and POSIX ACLs) are left out of the index.
 
-mod emit;
 mod insert;
+mod names;
 mod places;
+mod view;
 
 pub(crate) use insert::{New, SYMLINK_MODE};
 pub(crate) use places::{Placed, needs_spool, placed};
 
+use crate::interned::Interned;
 use crate::tar::WHITEOUT;
 use crate::{ContentDigest, LayerError, Limits, Stack};
-use std::collections::{BTreeMap, HashSet};
-use strata_erofs::Attributes;
+use names::Names;
+use std::io::Write;
+use strata_erofs::{Attributes, Xattr};
 
 /// The tree of one layer with each file's place in the tar: what [`crate::ingest`] and
 /// [`crate::LayerBuilder`] know when the tar is finished.
 pub struct Contents {
     /// Replaced ones stay in it, unreachable. The root is the first.
     inodes: Vec<Inode>,
+    looks: Interned<Look>,
+    /// Of regular files.
+    digests: Vec<ContentDigest>,
+    /// All names, those of each directory sorted by its [`Names`].
+    text: Vec<u8>,
     tar_length: u64,
     /// What a tar may still make us remember.
     inodes_left: u64,
@@ -40,12 +48,24 @@ pub struct Contents {
 }
 
 struct Inode {
-    attributes: Attributes,
+    mtime: i64,
+    mtime_nsec: u32,
+    /// Number among the looks.
+    look: u32,
     body: Body,
 }
 
+/// The attributes that many inodes have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Look {
+    mode: u16,
+    uid: u32,
+    gid: u32,
+    xattrs: Vec<Xattr>,
+}
+
 enum Body {
-    Directory(Directory),
+    Directory(Box<Directory>),
     Regular(File),
     Symlink(Box<[u8]>),
     CharDevice(u32, u32),
@@ -58,7 +78,7 @@ enum Body {
 
 struct Directory {
     parent: u32,
-    names: BTreeMap<Box<[u8]>, u32>,
+    names: Names,
     /// No member of its own: its attributes are not known here.
     implied: bool,
     opaque: Opaque,
@@ -76,7 +96,8 @@ enum Opaque {
 struct File {
     size: u64,
     data: Placed,
-    digest: ContentDigest,
+    /// Number of its digest.
+    digest: u32,
 }
 
 const ROOT: u32 = 0;
@@ -87,16 +108,22 @@ const MAX_CHUNKS: u64 = 16 << 20;
 
 impl Contents {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let root = Directory { parent: ROOT, names: BTreeMap::new(), implied: true, opaque: Opaque::No };
-        Self {
-            inodes: vec![Inode { attributes: implied_attributes(), body: Body::Directory(root) }],
+        let root = Directory { parent: ROOT, names: Names::default(), implied: true, opaque: Opaque::No };
+        let mut contents = Self {
+            inodes: Vec::new(),
+            looks: Interned::new(),
+            digests: Vec::new(),
+            text: Vec::new(),
             tar_length: 0,
             // Inodes are numbered with 32 bits.
             inodes_left: limits.entries.min(u64::from(u32::MAX) - 1),
             bytes_left: limits.metadata,
             chunks_left: MAX_CHUNKS,
             last_parent: (Vec::new(), ROOT),
-        }
+        };
+        let root = contents.inode(implied_attributes(), Body::Directory(Box::new(root)));
+        contents.inodes.push(root);
+        contents
     }
 
     /// True when the index needs the layers below: implied parent directories (the root among them) take the metadata
@@ -126,8 +153,18 @@ impl Contents {
     /// # Errors
     /// [`LayerError::Path`] for a hard link whose target neither this layer nor those below have, or whose
     /// target in a lower layer is longer than 64 MiB.
+    pub fn write_index(&self, parents: Option<&Stack>, out: &mut dyn Write) -> Result<(), LayerError> {
+        view::write_index(self, parents, out)
+    }
+
+    /// The same in memory.
+    ///
+    /// # Errors
+    /// Those of [`Self::write_index`].
     pub fn index(&self, parents: Option<&Stack>) -> Result<Vec<u8>, LayerError> {
-        emit::index(self, parents)
+        let mut index = Vec::new();
+        self.write_index(parents, &mut index)?;
+        Ok(index)
     }
 
     /// The tar is complete: notes its length and counts the bytes of its regular files, each inode once.
@@ -144,18 +181,52 @@ impl Contents {
 
     /// Every inode that is shown, once.
     fn walk<'a>(&'a self, mut each: impl FnMut(u32, &'a Inode)) {
-        let mut seen = HashSet::new();
+        let mut seen = vec![false; self.inodes.len()];
         let mut waiting = vec![ROOT];
         while let Some(id) = waiting.pop() {
             let inode = &self.inodes[id as usize];
             each(id, inode);
             let Body::Directory(directory) = &inode.body else { continue };
-            for (name, &child) in &directory.names {
-                if is_shown(name) && seen.insert(child) {
+            for (_, child) in self.names(directory) {
+                if !std::mem::replace(&mut seen[child as usize], true) {
                     waiting.push(child);
                 }
             }
         }
+    }
+
+    fn inode(&mut self, attributes: Attributes, body: Body) -> Inode {
+        let Attributes { mode, uid, gid, mtime, mtime_nsec, xattrs } = attributes;
+        Inode { mtime, mtime_nsec, look: self.looks.number(Look { mode, uid, gid, xattrs }), body }
+    }
+
+    fn attributes_of(&self, id: u32) -> Attributes {
+        let Inode { mtime, mtime_nsec, look, .. } = self.inodes[id as usize];
+        let Look { mode, uid, gid, xattrs } = self.looks[look].clone();
+        Attributes { mode, uid, gid, mtime, mtime_nsec, xattrs }
+    }
+
+    /// Digest of a regular file's content.
+    fn digest(&self, id: u32) -> Option<ContentDigest> {
+        match &self.inodes[id as usize].body {
+            Body::Regular(file) => Some(self.digests[file.digest as usize]),
+            _ => None,
+        }
+    }
+
+    /// Names and inodes in a directory that are shown, sorted by name.
+    fn names<'a>(&'a self, directory: &'a Directory) -> impl Iterator<Item = (&'a [u8], u32)> {
+        self.all_names(directory).filter(|(name, _)| is_shown(name))
+    }
+
+    /// The same with AUFS's own.
+    fn all_names<'a>(&'a self, directory: &'a Directory) -> impl Iterator<Item = (&'a [u8], u32)> {
+        directory.names.iter(&self.text)
+    }
+
+    /// The inode that a name in a directory leads to.
+    fn name(&self, directory: &Directory, name: &[u8]) -> Option<u32> {
+        directory.names.get(&self.text, name)
     }
 
     fn directory(&self, id: u32) -> Option<&Directory> {

@@ -13,6 +13,7 @@
 //! The last field is what makes a damaged index an error at open: the EROFS checksum covers only the superblock.
 
 use crate::{ContentDigest, LayerError};
+use std::io::Write;
 use strata_erofs::Image;
 
 const MAGIC: &[u8; 8] = b"strataX1";
@@ -40,19 +41,53 @@ impl Digests {
     }
 }
 
-/// Turns the bytes of an image into an index. `digests` in any order, each nid once.
-pub(crate) fn append_digests(image: &mut Vec<u8>, tar_length: u64, mut digests: Vec<(u64, ContentDigest)>) {
-    digests.sort_unstable_by_key(|(nid, _)| *nid);
-    image.reserve_exact(HEADER + digests.len() * RECORD + SEAL);
-    image.extend_from_slice(MAGIC);
-    image.extend_from_slice(&tar_length.to_le_bytes());
-    image.extend_from_slice(&(digests.len() as u64).to_le_bytes());
-    for (nid, digest) in digests {
-        image.extend_from_slice(&nid.to_le_bytes());
-        image.extend_from_slice(&digest.0);
+/// Turns an image that is written into it into an index.
+pub(crate) struct Sealer<'a> {
+    out: &'a mut dyn Write,
+    hash: blake3::Hasher,
+}
+
+impl<'a> Sealer<'a> {
+    pub(crate) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, hash: blake3::Hasher::new() }
     }
-    let seal = blake3::hash(image);
-    image.extend_from_slice(seal.as_bytes());
+
+    /// The image is complete: writes the section behind it, of `count` digests in the order of their nids.
+    pub(crate) fn finish(
+        mut self,
+        tar_length: u64,
+        count: u64,
+        digests: impl Iterator<Item = (u64, ContentDigest)>,
+    ) -> Result<(), LayerError> {
+        let mut buffer = Vec::with_capacity(1 << 16);
+        buffer.extend_from_slice(MAGIC);
+        buffer.extend_from_slice(&tar_length.to_le_bytes());
+        buffer.extend_from_slice(&count.to_le_bytes());
+        for (nid, digest) in digests {
+            if buffer.len() + RECORD > buffer.capacity() {
+                self.write_all(&buffer)?;
+                buffer.clear();
+            }
+            buffer.extend_from_slice(&nid.to_le_bytes());
+            buffer.extend_from_slice(&digest.0);
+        }
+        self.write_all(&buffer)?;
+        let seal = self.hash.finalize();
+        self.out.write_all(seal.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+}
+
+impl Write for Sealer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.write_all(bytes)?;
+        self.hash.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Takes an index apart into the image and its content digests, both checked.

@@ -118,7 +118,7 @@ impl Ingest {
             return Err(refuse(member, what));
         }
         let data =
-            if copy && keep { Placed::Spooled(self.kept.as_slice().into()) } else { placed(segments, size) };
+            if copy && keep { Placed::Spooled(Box::new(self.kept.clone())) } else { placed(segments, size) };
         Ok(New::Regular { size, data, digest })
     }
 

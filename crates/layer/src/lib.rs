@@ -27,6 +27,7 @@ pub mod copy;
 mod error;
 mod index;
 mod ingest;
+mod interned;
 mod layer;
 pub mod mount;
 mod pack;

@@ -1,53 +1,24 @@
 //! Directory blocks (`spec/erofs.md`, section 5).
 
 use super::InodeId;
+use super::tree::Nodes;
 use crate::format::DIRENT_SIZE;
 use crate::{BLOCK, FileType};
 
-/// A name in a directory, stored in [`Names`].
+/// A name in a directory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    start: usize,
-    length: u8,
+pub(super) struct Entry<'a> {
+    /// At most 255 bytes.
+    pub(super) name: &'a [u8],
     pub(super) child: InodeId,
 }
 
-/// The names of all directories, one after the other.
-#[derive(Debug)]
-pub(super) struct Names(Vec<u8>);
-
-impl Names {
-    /// Starts with `..`, of which `.` is a part.
-    pub(super) fn new() -> Self {
-        Self(b"..".to_vec())
-    }
-
-    /// Stores `name`, at most 255 bytes long.
-    pub(super) fn store(&mut self, name: &[u8], child: InodeId) -> Entry {
-        let start = self.0.len();
-        self.0.extend_from_slice(name);
-        Entry { start, length: name.len() as u8, child }
-    }
-
-    pub(super) fn dot(&self, child: InodeId) -> Entry {
-        Entry { start: 0, length: 1, child }
-    }
-
-    pub(super) fn dot_dot(&self, child: InodeId) -> Entry {
-        Entry { start: 0, length: 2, child }
-    }
-
-    pub(super) fn get(&self, entry: &Entry) -> &[u8] {
-        &self.0[entry.start..entry.start + usize::from(entry.length)]
-    }
-}
-
-fn used(entry: &Entry) -> usize {
-    DIRENT_SIZE + usize::from(entry.length)
+fn used(entry: &Entry<'_>) -> usize {
+    DIRENT_SIZE + entry.name.len()
 }
 
 /// Splits sorted entries into blocks, each as full as it can be.
-pub(super) fn blocks(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+pub(super) fn blocks<'e, 'n>(entries: &'e [Entry<'n>]) -> impl Iterator<Item = &'e [Entry<'n>]> {
     let mut rest = entries;
     std::iter::from_fn(move || {
         let mut room = BLOCK as usize;
@@ -63,29 +34,30 @@ pub(super) fn blocks(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
 }
 
 /// A directory's size: whole blocks, and the bytes used in the last one.
-pub(super) fn size(entries: &[Entry]) -> u64 {
+pub(super) fn size(entries: &[Entry<'_>]) -> u64 {
     let (count, last) =
         blocks(entries).fold((0, 0), |(count, _), block| (count + 1, block.iter().map(used).sum()));
     BLOCK * (count - 1) + last as u64
 }
 
+/// Links of a directory with these entries: two, and one for each subdirectory.
+pub(super) fn nlink(nodes: Nodes<'_>, entries: &[Entry<'_>]) -> u64 {
+    // `.` and `..` are directories, too.
+    entries.iter().filter(|entry| nodes.is_directory(entry.child)).count() as u64
+}
+
 /// Appends one block, without its padding.
-pub(super) fn encode(
-    block: &[Entry],
-    names: &Names,
-    inode: impl Fn(InodeId) -> (u64, FileType),
-    out: &mut Vec<u8>,
-) {
+pub(super) fn encode(block: &[Entry<'_>], inode: impl Fn(InodeId) -> (u64, FileType), out: &mut Vec<u8>) {
     let mut name_at = DIRENT_SIZE * block.len();
     for entry in block {
         let (nid, file_type) = inode(entry.child);
         out.extend(nid.to_le_bytes());
         out.extend((name_at as u16).to_le_bytes());
         out.extend([file_type.dirent_code(), 0]);
-        name_at += usize::from(entry.length);
+        name_at += entry.name.len();
     }
     for entry in block {
-        out.extend_from_slice(names.get(entry));
+        out.extend_from_slice(entry.name);
     }
 }
 
@@ -94,10 +66,9 @@ mod tests {
     use super::*;
 
     fn sizes(lengths: &[usize]) -> (Vec<usize>, u64) {
-        let mut names = Names::new();
-        let entries: Vec<Entry> =
-            lengths.iter().map(|length| names.store(&vec![b'x'; *length], InodeId::ROOT)).collect();
-        (blocks(&entries).map(<[Entry]>::len).collect(), size(&entries))
+        let names: Vec<Vec<u8>> = lengths.iter().map(|length| vec![b'x'; *length]).collect();
+        let entries: Vec<_> = names.iter().map(|name| Entry { name, child: InodeId::ROOT }).collect();
+        (blocks(&entries).map(<[Entry<'_>]>::len).collect(), size(&entries))
     }
 
     #[test]
@@ -110,11 +81,10 @@ mod tests {
 
     #[test]
     fn an_encoded_block_has_its_names_behind_its_entries() {
-        let mut names = Names::new();
-        let entries = [names.dot(InodeId::ROOT), names.store(b"abc", InodeId(1))];
+        let entries = [Entry { name: b".", child: InodeId::ROOT }, Entry { name: b"abc", child: InodeId(1) }];
         let mut bytes = Vec::new();
         let inode = |id: InodeId| (id.index() as u64 + 40, FileType::Directory);
-        encode(&entries, &names, inode, &mut bytes);
+        encode(&entries, inode, &mut bytes);
         let mut expected = vec![40, 0, 0, 0, 0, 0, 0, 0, 24, 0, 2, 0];
         expected.extend([41, 0, 0, 0, 0, 0, 0, 0, 25, 0, 2, 0]);
         expected.extend(b".abc");

@@ -1,21 +1,19 @@
 //! The second pass: the planned image, from its first byte to its last.
 
 use super::chunks::{self, BLOCK_BITS};
-use super::directory::{self, Names};
 use super::plan::{DEVICE_TABLE, Place, Plan};
-use super::{InodeId, Node, WriteError};
+use super::tree::Nodes;
+use super::{InodeId, WriteError, directory, xattr_size};
 use crate::format::inode::{Header, Layout};
 use crate::format::superblock::{self, Superblock};
 use crate::format::{CHUNK_ENTRY_SIZE, CHUNK_INDEXES, encode_device, xattr};
-use crate::{BLOCK, Data, Kind};
+use crate::{Attributes, BLOCK, Data, Kind};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 /// A tree with its layout.
 pub(super) struct Emitter<'a> {
-    pub(super) nodes: &'a [Node],
-    pub(super) names: &'a Names,
+    pub(super) nodes: Nodes<'a>,
     pub(super) plan: &'a Plan,
 }
 
@@ -66,9 +64,8 @@ impl Emitter<'_> {
             self.emit_inode(*id, serial, &mut out)?;
         }
         for id in &self.plan.order {
-            let place = self.place(*id);
-            if place.in_blocks() > 0 {
-                out.pad_to(u64::from(place.first_block) * BLOCK)?;
+            if self.plan.place(*id).in_blocks() > 0 {
+                out.pad_to(u64::from(self.plan.first_block(*id)) * BLOCK)?;
                 self.emit_blocks(*id, &mut out)?;
             }
         }
@@ -84,8 +81,8 @@ impl Emitter<'_> {
             incompat: superblock::INCOMPAT_CHUNKED | superblock::INCOMPAT_DEVICES,
             block_bits: BLOCK_BITS,
             directory_block_bits: 0,
-            root_nid: self.place(InodeId::ROOT).nid() as u16,
-            inodes: self.nodes.len() as u64,
+            root_nid: self.plan.place(InodeId::ROOT).nid() as u16,
+            inodes: self.plan.order.len() as u64,
             epoch,
             fixed_nsec,
             blocks: self.plan.blocks,
@@ -98,84 +95,82 @@ impl Emitter<'_> {
 
     /// Header, xattrs, and the chunk index or the tail of the data.
     fn emit_inode<W: Write>(&self, id: InodeId, serial: u32, out: &mut Output<W>) -> io::Result<()> {
-        let (node, place) = (self.node(id), self.place(id));
+        let place = self.plan.place(id);
+        let (attributes, kind) = (self.nodes.attributes(id), self.nodes.kind(id));
+        let entries = match &*kind {
+            Kind::Directory => self.nodes.listing(id, place.parent()),
+            _ => Vec::new(),
+        };
+        let nlink = match &*kind {
+            Kind::Directory => directory::nlink(self.nodes, &entries) as u32,
+            _ => place.names(),
+        };
         let mut bytes = Vec::with_capacity(128);
-        self.header(node, place, serial).encode(&mut bytes);
-        xattr::encode_body(&node.attributes.xattrs, &mut bytes);
-        out.pad_to(place.at)?;
+        let union = union(&kind, place, self.plan.first_block(id));
+        Header { union, serial, nlink, ..header(&kind, &attributes, place) }.encode(&mut bytes);
+        xattr::encode_body(&attributes.xattrs, &mut bytes);
+        out.pad_to(place.at())?;
         out.put(&bytes)?;
         if let (Layout::Chunked, Kind::Regular { size, data: Data::External(extents) }) =
-            (place.layout, &node.kind)
+            (place.layout, &*kind)
         {
             out.pad_to(out.at.next_multiple_of(CHUNK_ENTRY_SIZE))?;
             for entry in chunks::entries(*size, extents, place.chunk_bits) {
                 out.put(&entry)?;
             }
         }
-        if place.tail > 0 {
-            out.put(&self.tail(node, place))?;
+        if place.tail() > 0 {
+            match directory::blocks(&entries).last() {
+                Some(block) => out.put(&self.directory_block(block))?,
+                None => out.put(&flat_bytes(&kind)[place.in_blocks() as usize..])?,
+            }
         }
         Ok(())
     }
 
-    fn header(&self, node: &Node, place: &Place, serial: u32) -> Header {
-        let attributes = &node.attributes;
-        Header {
-            extended: place.extended,
-            layout: place.layout,
-            xattr_count: xattr::body_count(node.xattr_size()),
-            mode: node.kind.file_type().mode_bits() | attributes.mode,
-            size: place.size,
-            union: union(node, place),
-            serial,
-            uid: attributes.uid,
-            gid: attributes.gid,
-            mtime: attributes.mtime,
-            mtime_nsec: attributes.mtime_nsec,
-            nlink: node.nlink,
-        }
-    }
-
-    fn tail<'n>(&self, node: &'n Node, place: &Place) -> Cow<'n, [u8]> {
-        match directory::blocks(&node.entries).last() {
-            Some(block) => Cow::Owned(self.directory_block(block)),
-            None => Cow::Borrowed(&flat_bytes(&node.kind)[place.in_blocks() as usize..]),
-        }
-    }
-
     /// The data's whole blocks; padding is left to whatever comes next.
     fn emit_blocks<W: Write>(&self, id: InodeId, out: &mut Output<W>) -> io::Result<()> {
-        let (node, place) = (self.node(id), self.place(id));
-        if !node.is_directory() {
-            return out.put(&flat_bytes(&node.kind)[..place.in_blocks() as usize]);
+        let place = self.plan.place(id);
+        if !self.nodes.is_directory(id) {
+            return out.put(&flat_bytes(&self.nodes.kind(id))[..place.in_blocks() as usize]);
         }
         let count = place.in_blocks().div_ceil(BLOCK) as usize;
-        for block in directory::blocks(&node.entries).take(count) {
+        for block in directory::blocks(&self.nodes.listing(id, place.parent())).take(count) {
             out.pad_to(out.at.next_multiple_of(BLOCK))?;
             out.put(&self.directory_block(block))?;
         }
         Ok(())
     }
 
-    fn directory_block(&self, block: &[directory::Entry]) -> Vec<u8> {
+    fn directory_block(&self, block: &[directory::Entry<'_>]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BLOCK as usize);
-        let inode = |id| (self.place(id).nid(), self.node(id).kind.file_type());
-        directory::encode(block, self.names, inode, &mut bytes);
+        let inode = |id| (self.plan.place(id).nid(), self.nodes.file_type(id));
+        directory::encode(block, inode, &mut bytes);
         bytes
     }
+}
 
-    fn node(&self, id: InodeId) -> &Node {
-        &self.nodes[id.index()]
-    }
-
-    fn place(&self, id: InodeId) -> &Place {
-        &self.plan.places[id.index()]
+/// A header, but for what depends on more than the inode itself.
+fn header(kind: &Kind, attributes: &Attributes, place: &Place) -> Header {
+    Header {
+        extended: place.extended,
+        layout: place.layout,
+        xattr_count: xattr::body_count(xattr_size(&attributes.xattrs)),
+        mode: kind.file_type().mode_bits() | attributes.mode,
+        size: place.size,
+        union: 0,
+        serial: 0,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        mtime: attributes.mtime,
+        mtime_nsec: attributes.mtime_nsec,
+        nlink: 0,
     }
 }
 
 /// The header field whose meaning depends on the type and layout.
-fn union(node: &Node, place: &Place) -> u32 {
-    match node.kind {
+fn union(kind: &Kind, place: &Place, first_block: u32) -> u32 {
+    match *kind {
         Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
             encode_device(major, minor).expect("`add` refuses device numbers that do not fit")
         }
@@ -183,7 +178,7 @@ fn union(node: &Node, place: &Place) -> u32 {
         Kind::Regular { .. } if place.layout == Layout::Chunked => {
             u32::from(u16::from(place.chunk_bits - BLOCK_BITS) | CHUNK_INDEXES)
         }
-        Kind::Regular { .. } | Kind::Directory | Kind::Symlink(_) => place.first_block,
+        Kind::Regular { .. } | Kind::Directory | Kind::Symlink(_) => first_block,
     }
 }
 

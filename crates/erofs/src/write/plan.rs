@@ -1,9 +1,9 @@
 //! Where everything goes: order, sizes and addresses.
 
 use super::chunks::{self, BLOCK_BITS};
-use super::directory::{self, Names};
 use super::error::shown;
-use super::{InodeId, Node, WriteError};
+use super::tree::Nodes;
+use super::{InodeId, WriteError, directory, name_fault, xattr_size};
 use crate::format::inode::{COMPACT_SIZE, EXTENDED_SIZE, Layout};
 use crate::format::{CHUNK_ENTRY_SIZE, NID_UNIT, NO_BLOCK, superblock};
 use crate::{BLOCK, Data, Kind};
@@ -19,7 +19,9 @@ pub(super) struct Plan {
     /// Every inode, in the order of the image: the root first.
     pub(super) order: Vec<InodeId>,
     /// Indexed by [`InodeId`].
-    pub(super) places: Vec<Place>,
+    places: Vec<Place>,
+    /// Where the data of those that have whole blocks of it begin.
+    first_blocks: HashMap<InodeId, u32>,
     /// Time of the compact inodes: seconds, nanoseconds.
     pub(super) epoch: (i64, u32),
     /// Length of each device.
@@ -28,30 +30,56 @@ pub(super) struct Plan {
     pub(super) blocks: u32,
 }
 
-/// Where an inode and its data are.
+/// Where an inode is, and how its data lie.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// Byte offset of the inode.
-    pub(super) at: u64,
+    pub(super) size: u64,
+    /// Offset of the inode in units of nids.
+    nid: u32,
+    /// Of a directory the one that it is in; of everything else the number of its names, 0 for what has no place.
+    link: u32,
     pub(super) extended: bool,
     pub(super) layout: Layout,
-    pub(super) size: u64,
-    /// Bytes of data right behind the inode; less than a block.
-    pub(super) tail: u64,
     /// log2 of the chunk size, where there are chunks.
     pub(super) chunk_bits: u8,
-    /// Where the data's whole blocks begin, or [`NO_BLOCK`].
-    pub(super) first_block: u32,
 }
 
+/// No directory.
+const NOWHERE: u32 = u32::MAX;
+
 impl Place {
+    fn new(is_directory: bool) -> Self {
+        let link = if is_directory { NOWHERE } else { 0 };
+        Self { size: 0, nid: 0, link, extended: false, layout: Layout::Plain, chunk_bits: 0 }
+    }
+
     pub(super) fn nid(&self) -> u64 {
-        self.at / NID_UNIT
+        u64::from(self.nid)
+    }
+
+    /// Byte offset of the inode.
+    pub(super) fn at(&self) -> u64 {
+        self.nid() * NID_UNIT
+    }
+
+    /// Of a directory: the one that it is in.
+    pub(super) fn parent(&self) -> InodeId {
+        InodeId(self.link)
+    }
+
+    /// Of everything else: how many names it has.
+    pub(super) fn names(&self) -> u32 {
+        self.link
+    }
+
+    /// Bytes of data right behind the inode; less than a block.
+    pub(super) fn tail(&self) -> u64 {
+        if self.layout == Layout::Inline { self.size % BLOCK } else { 0 }
     }
 
     /// Bytes of data in whole blocks, without padding.
     pub(super) fn in_blocks(&self) -> u64 {
-        if self.layout == Layout::Chunked { 0 } else { self.size - self.tail }
+        if self.layout == Layout::Chunked { 0 } else { self.size - self.tail() }
     }
 
     fn header_size(&self) -> u64 {
@@ -64,20 +92,31 @@ pub(super) const DEVICE_TABLE: u16 =
     ((superblock::OFFSET + superblock::SIZE) as u64 / superblock::DEVICE_SLOT_SIZE) as u16;
 
 impl Plan {
-    /// Sorts the directories, completes them with `.` and `..`, and places everything.
-    pub(super) fn new(nodes: &mut [Node], names: &Names, device_lengths: &[u64]) -> Result<Self, WriteError> {
+    /// Finds and places everything.
+    pub(super) fn new(nodes: Nodes<'_>, device_lengths: &[u64]) -> Result<Self, WriteError> {
         let device_blocks = device_blocks(device_lengths)?;
-        for (index, node) in nodes.iter_mut().enumerate() {
-            complete(InodeId(index as u32), node, names)?;
+        let mut places: Vec<Place> =
+            (0..nodes.count()).map(|id| Place::new(nodes.is_directory(InodeId(id as u32)))).collect();
+        let order = order(nodes, &mut places)?;
+        let epoch = commonest_time(nodes, &order);
+        let first_blocks = HashMap::new();
+        let mut plan = Self { order, places, first_blocks, epoch, device_blocks, blocks: 0 };
+        let mut chunks_left = CHUNKS_MAX;
+        for at in 0..plan.order.len() {
+            plan.measure(nodes, plan.order[at], device_lengths, &mut chunks_left)?;
         }
-        let order = order(nodes)?;
-        let epoch = commonest_time(nodes);
-        let mut plan = Self { order, places: Vec::new(), epoch, device_blocks, blocks: 0 };
-        plan.places = nodes.iter().map(|node| plan.measure(node)).collect();
-        check_contents(nodes, &plan.places, device_lengths)?;
         let metadata_end = plan.place_inodes(nodes)?;
         plan.place_blocks(metadata_end)?;
         Ok(plan)
+    }
+
+    pub(super) fn place(&self, id: InodeId) -> &Place {
+        &self.places[id.index()]
+    }
+
+    /// Where an inode's whole blocks begin, or [`NO_BLOCK`].
+    pub(super) fn first_block(&self, id: InodeId) -> u32 {
+        self.first_blocks.get(&id).copied().unwrap_or(NO_BLOCK)
     }
 
     /// Length of the image in bytes.
@@ -85,54 +124,70 @@ impl Plan {
         u64::from(self.blocks) * BLOCK
     }
 
-    /// Everything about an inode that does not depend on its address.
-    fn measure(&self, node: &Node) -> Place {
-        let attributes = &node.attributes;
-        let (size, layout, tail) = match &node.kind {
-            Kind::Directory => flat(directory::size(&node.entries)),
+    /// Finds out everything about an inode that does not depend on its address.
+    fn measure(
+        &mut self,
+        nodes: Nodes<'_>,
+        id: InodeId,
+        device_lengths: &[u64],
+        chunks_left: &mut u64,
+    ) -> Result<(), WriteError> {
+        nodes.check(id)?;
+        let (attributes, kind) = (nodes.attributes(id), nodes.kind(id));
+        let place = &mut self.places[id.index()];
+        let mut nlink = u64::from(place.names());
+        (place.size, place.layout) = match &*kind {
+            Kind::Directory => {
+                let entries = nodes.listing(id, place.parent());
+                nlink = directory::nlink(nodes, &entries);
+                flat(directory::size(&entries))
+            }
             Kind::Symlink(target) => flat(target.len() as u64),
             Kind::Regular { size, data: Data::Inline(_) } => flat(*size),
             Kind::Regular { size: 0, .. } => flat(0),
-            Kind::Regular { size, .. } => (*size, Layout::Chunked, 0),
+            Kind::Regular { size, .. } => (*size, Layout::Chunked),
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket => flat(0),
         };
-        let chunk_bits = match &node.kind {
-            Kind::Regular { size, data: Data::External(extents) } => chunks::chunk_bits(*size, extents),
-            _ => 0,
-        };
+        if let Kind::Regular { size, data: Data::External(extents) } = &*kind {
+            chunks::check_devices(extents, device_lengths)?;
+            place.chunk_bits = chunks::chunk_bits(*size, extents);
+            let left = chunks_left.checked_sub(chunks::count(*size, place.chunk_bits));
+            *chunks_left = left.ok_or(WriteError::TooManyChunks { limit: CHUNKS_MAX })?;
+        }
         let compact = (attributes.mtime, attributes.mtime_nsec) == self.epoch
             && attributes.uid <= u32::from(u16::MAX)
             && attributes.gid <= u32::from(u16::MAX)
-            && node.nlink <= u32::from(u16::MAX)
-            && size <= u64::from(u32::MAX);
-        Place { at: 0, extended: !compact, layout, size, tail, chunk_bits, first_block: NO_BLOCK }
+            && nlink <= u64::from(u16::MAX)
+            && place.size <= u64::from(u32::MAX);
+        place.extended = !compact;
+        Ok(())
     }
 
     /// Gives every inode its offset; returns where the inodes end.
-    fn place_inodes(&mut self, nodes: &[Node]) -> Result<u64, WriteError> {
+    fn place_inodes(&mut self, nodes: Nodes<'_>) -> Result<u64, WriteError> {
         let table = u64::from(DEVICE_TABLE) * superblock::DEVICE_SLOT_SIZE;
         let mut at = table + self.device_blocks.len() as u64 * superblock::DEVICE_SLOT_SIZE;
         for id in &self.order {
             let place = &mut self.places[id.index()];
-            let before_data = place.header_size() + nodes[id.index()].xattr_size();
+            let before_data = place.header_size() + xattr_size(&nodes.attributes(*id).xattrs);
             at = at.next_multiple_of(NID_UNIT);
             if place.layout == Layout::Inline {
-                match inline_start(at, before_data, place.tail) {
+                match inline_start(at, before_data, place.tail()) {
                     Some(start) => at = start,
-                    None => (place.layout, place.tail) = (Layout::Plain, 0),
+                    None => place.layout = Layout::Plain,
                 }
             }
-            place.at = at;
+            place.nid = u32::try_from(at / NID_UNIT).map_err(|_| WriteError::ImageTooLong(at))?;
             at += before_data;
             at = match place.layout {
                 Layout::Chunked => {
                     let entries = chunks::count(place.size, place.chunk_bits) * CHUNK_ENTRY_SIZE;
                     at.next_multiple_of(CHUNK_ENTRY_SIZE) + entries
                 }
-                Layout::Plain | Layout::Inline => at + place.tail,
+                Layout::Plain | Layout::Inline => at + place.tail(),
             };
         }
-        if self.places[InodeId::ROOT.index()].nid() > u64::from(u16::MAX) {
+        if self.place(InodeId::ROOT).nid() > u64::from(u16::MAX) {
             return Err(WriteError::TooManyDevices(self.device_blocks.len()));
         }
         Ok(at)
@@ -142,10 +197,10 @@ impl Plan {
     fn place_blocks(&mut self, metadata_end: u64) -> Result<(), WriteError> {
         let mut at = metadata_end.next_multiple_of(BLOCK);
         for id in &self.order {
-            let place = &mut self.places[id.index()];
-            let length = place.in_blocks();
+            let length = self.places[id.index()].in_blocks();
             if length > 0 {
-                place.first_block = u32::try_from(at / BLOCK).map_err(|_| WriteError::ImageTooLong(at))?;
+                let block = u32::try_from(at / BLOCK).map_err(|_| WriteError::ImageTooLong(at))?;
+                self.first_blocks.insert(*id, block);
                 at += length.next_multiple_of(BLOCK);
             }
         }
@@ -155,10 +210,9 @@ impl Plan {
     }
 }
 
-/// Size, layout and tail of data that lie in the image.
-fn flat(size: u64) -> (u64, Layout, u64) {
-    let tail = size % BLOCK;
-    (size, if tail == 0 { Layout::Plain } else { Layout::Inline }, tail)
+/// Size and layout of data that lie in the image.
+fn flat(size: u64) -> (u64, Layout) {
+    (size, if size.is_multiple_of(BLOCK) { Layout::Plain } else { Layout::Inline })
 }
 
 /// The first start at or after `at` from which a tail behind `before_data` bytes stays within one block;
@@ -180,61 +234,62 @@ fn device_blocks(lengths: &[u64]) -> Result<Vec<u32>, WriteError> {
     blocks.collect()
 }
 
-/// Adds `.` and `..` to a directory and sorts it.
-fn complete(id: InodeId, node: &mut Node, names: &Names) -> Result<(), WriteError> {
-    if !node.is_directory() {
-        return Ok(());
-    }
-    let parent = node.parent.ok_or(WriteError::Unreachable(id))?;
-    node.entries.extend([names.dot(id), names.dot_dot(parent)]);
-    node.entries.sort_unstable_by_key(|entry| names.get(entry));
-    let twice = node.entries.windows(2).find(|pair| names.get(&pair[0]) == names.get(&pair[1]));
-    match twice {
-        Some(pair) => Err(WriteError::NameTwice { name: shown(names.get(&pair[0])) }),
-        None => Ok(()),
-    }
-}
-
-/// Every inode once, each directory before what is in it, siblings by name.
-fn order(nodes: &[Node]) -> Result<Vec<InodeId>, WriteError> {
-    let mut order = Vec::with_capacity(nodes.len());
-    let mut seen = vec![false; nodes.len()];
+/// Every inode that a name leads to once, each directory before what is in it, siblings by name. Notes the parents of
+/// directories and counts the names of everything else.
+fn order(nodes: Nodes<'_>, places: &mut [Place]) -> Result<Vec<InodeId>, WriteError> {
+    let mut order = Vec::new();
     let mut stack = vec![InodeId::ROOT];
+    let mut seen = vec![false; places.len()];
+    places[InodeId::ROOT.index()].link = InodeId::ROOT.0;
     while let Some(id) = stack.pop() {
-        if !std::mem::replace(&mut seen[id.index()], true) {
-            order.push(id);
-            // `.` and `..` lead to what has been seen.
-            let children = nodes[id.index()].entries.iter().rev().map(|entry| entry.child);
-            stack.extend(children.filter(|child| !seen[child.index()]));
+        if std::mem::replace(&mut seen[id.index()], true) {
+            continue;
+        }
+        order.push(id);
+        if !nodes.is_directory(id) {
+            continue;
+        }
+        let entries = nodes.listing(id, places[id.index()].parent());
+        check_names(&entries)?;
+        for entry in entries.iter().rev().filter(|entry| !matches!(entry.name, b"." | b"..")) {
+            let place = places.get_mut(entry.child.index()).ok_or(WriteError::UnknownInode(entry.child))?;
+            if !nodes.is_directory(entry.child) {
+                place.link += 1;
+            } else if place.link == NOWHERE {
+                place.link = id.0;
+            } else {
+                return Err(WriteError::DirectoryLinked { name: shown(entry.name) });
+            }
+            if !seen[entry.child.index()] {
+                stack.push(entry.child);
+            }
         }
     }
-    match seen.iter().position(|reached| !reached) {
-        Some(index) => Err(WriteError::Unreachable(InodeId(index as u32))),
-        None => Ok(order),
+    order.shrink_to_fit();
+    Ok(order)
+}
+
+/// Makes sure that sorted names, `.` and `..` among them, can be those of a directory.
+fn check_names(entries: &[directory::Entry<'_>]) -> Result<(), WriteError> {
+    if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(WriteError::NameTwice { name: shown(pair[0].name) });
     }
+    let own = entries.iter().filter(|entry| !matches!(entry.name, b"." | b".."));
+    let mut faults = own.filter_map(|entry| Some((entry.name, name_fault(entry.name)?)));
+    faults.next().map_or(Ok(()), |(name, why)| Err(WriteError::Name { name: shown(name), why }))
 }
 
 /// The time that lets most inodes be compact; of equally common ones the earliest.
-fn commonest_time(nodes: &[Node]) -> (i64, u32) {
-    let mut counts: HashMap<(i64, u32), usize> = HashMap::new();
-    for node in nodes {
-        *counts.entry((node.attributes.mtime, node.attributes.mtime_nsec)).or_default() += 1;
-    }
-    let candidates = counts.into_iter().filter(|((seconds, _), _)| *seconds >= 0);
+fn commonest_time(nodes: Nodes<'_>, order: &[InodeId]) -> (i64, u32) {
+    let mut times: Vec<(i64, u32)> = Vec::with_capacity(order.len());
+    times.extend(order.iter().map(|id| {
+        let attributes = nodes.attributes(*id);
+        (attributes.mtime, attributes.mtime_nsec)
+    }));
+    times.sort_unstable();
+    let counted = times.chunk_by(|a, b| a == b).map(|same| (same[0], same.len()));
+    let candidates = counted.filter(|((seconds, _), _)| *seconds >= 0);
     candidates.max_by_key(|(time, count)| (*count, std::cmp::Reverse(*time))).map_or((0, 0), |(time, _)| time)
-}
-
-fn check_contents(nodes: &[Node], places: &[Place], device_lengths: &[u64]) -> Result<(), WriteError> {
-    let mut chunks_left = CHUNKS_MAX;
-    for (node, place) in nodes.iter().zip(places) {
-        if let Kind::Regular { size, data: Data::External(extents) } = &node.kind {
-            chunks::check_devices(extents, device_lengths)?;
-            let count = chunks::count(*size, place.chunk_bits);
-            let left = chunks_left.checked_sub(count);
-            chunks_left = left.ok_or(WriteError::TooManyChunks { limit: CHUNKS_MAX })?;
-        }
-    }
-    Ok(())
 }
 
 const _: () = assert!(1 << BLOCK_BITS == BLOCK);

@@ -1,10 +1,9 @@
 //! From members to the tree. Errors say what is wrong; callers add where.
 use super::{
-    Body, Contents, Directory, File, Inode, MAX_CHUNKS, Opaque, Placed, ROOT, is_overlay_xattr, is_shown,
+    Body, Contents, Directory, File, MAX_CHUNKS, Names, Opaque, Placed, ROOT, is_overlay_xattr, is_shown,
 };
 use crate::ContentDigest;
 use crate::tar::{OPAQUE, WHITEOUT};
-use std::collections::BTreeMap;
 use strata_erofs::{Attributes, Xattr};
 
 /// Symlinks followed on the way to one parent, as in the kernel.
@@ -66,9 +65,8 @@ impl Contents {
     }
 
     /// Attributes of the entry at `path`, if this layer has it and it is not a directory.
-    pub(crate) fn attributes(&self, path: &[u8]) -> Option<&Attributes> {
-        let id = self.link_target(path).ok().flatten()?;
-        Some(&self.inodes[id as usize].attributes)
+    pub(crate) fn attributes(&self, path: &[u8]) -> Option<Attributes> {
+        Some(self.attributes_of(self.link_target(path).ok().flatten()?))
     }
 
     /// Counts bytes that a tar makes us remember.
@@ -114,10 +112,11 @@ impl Contents {
             }
             New::Regular { size, data, digest } => {
                 self.charge_places(&data, size)?;
-                Body::Regular(File { size, data, digest })
+                self.digests.push(digest);
+                Body::Regular(File { size, data, digest: (self.digests.len() - 1) as u32 })
             }
         };
-        let id = self.add(Inode { attributes, body })?;
+        let id = self.add(attributes, body)?;
         self.link(parent, name, id)
     }
 
@@ -140,11 +139,10 @@ impl Contents {
 
     /// The attributes of a directory, from a member of its own.
     fn describe(&mut self, id: u32, new: Attributes) {
-        let Inode { attributes, body } = &mut self.inodes[id as usize];
-        if let Body::Directory(directory) = body {
-            directory.implied = false;
-            *attributes = new;
-        }
+        let body = std::mem::replace(&mut self.inodes[id as usize].body, Body::Fifo);
+        let Body::Directory(mut directory) = body else { unreachable!("callers found a directory") };
+        directory.implied = false;
+        self.inodes[id as usize] = self.inode(new, Body::Directory(directory));
     }
 
     fn clear(&mut self, id: u32, how: Opaque) {
@@ -159,7 +157,7 @@ impl Contents {
     fn hide(&mut self, parent: u32, name: &[u8]) -> Result<(), String> {
         match self.child(parent, name) {
             Existing::Nothing => {
-                let id = self.add(Inode { attributes: Attributes::default(), body: Body::Whiteout })?;
+                let id = self.add(Attributes::default(), Body::Whiteout)?;
                 self.link(parent, name, id)
             }
             Existing::Directory(id) => {
@@ -170,15 +168,16 @@ impl Contents {
         }
     }
 
-    fn add(&mut self, inode: Inode) -> Result<u32, String> {
+    fn add(&mut self, attributes: Attributes, body: Body) -> Result<u32, String> {
         self.inodes_left = self.inodes_left.checked_sub(1).ok_or("it has more entries than allowed")?;
+        let inode = self.inode(attributes, body);
         self.inodes.push(inode);
         Ok((self.inodes.len() - 1) as u32)
     }
 
     fn add_directory(&mut self, parent: u32, opaque: Opaque) -> Result<u32, String> {
-        let directory = Directory { parent, names: BTreeMap::new(), implied: true, opaque };
-        self.add(Inode { attributes: super::implied_attributes(), body: Body::Directory(directory) })
+        let directory = Directory { parent, names: Names::default(), implied: true, opaque };
+        self.add(super::implied_attributes(), Body::Directory(Box::new(directory)))
     }
 
     fn link(&mut self, parent: u32, name: &[u8], id: u32) -> Result<(), String> {
@@ -186,7 +185,7 @@ impl Contents {
         let Body::Directory(directory) = &mut self.inodes[parent as usize].body else {
             unreachable!("parents are directories");
         };
-        let replaced = directory.names.insert(name.into(), id);
+        let replaced = directory.names.insert(&mut self.text, name, id)?;
         // A path that was found before may now lead elsewhere.
         if replaced.is_some() {
             self.last_parent = (Vec::new(), ROOT);
@@ -195,8 +194,8 @@ impl Contents {
     }
 
     fn child(&self, parent: u32, name: &[u8]) -> Existing {
-        let found = self.directory(parent).and_then(|directory| directory.names.get(name));
-        let Some(&id) = found else { return Existing::Nothing };
+        let found = self.directory(parent).and_then(|directory| self.name(directory, name));
+        let Some(id) = found else { return Existing::Nothing };
         match &self.inodes[id as usize].body {
             Body::Directory(_) => Existing::Directory(id),
             Body::Symlink(target) => Existing::Symlink(target.to_vec()),
@@ -271,7 +270,7 @@ impl Contents {
         if name.is_empty() {
             return Ok(Some(at));
         }
-        Ok(self.directory(at).and_then(|directory| directory.names.get(name)).copied())
+        Ok(self.directory(at).and_then(|directory| self.name(directory, name)))
     }
 }
 

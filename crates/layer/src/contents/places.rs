@@ -2,14 +2,18 @@
 use crate::tar::{BLOCK, Segment, padding};
 use strata_erofs::{Data, Extent};
 
-/// Where the bytes of a regular file are.
+/// Where the bytes of a regular file are. There is one for each file of a layer, nearly all of them in one piece.
+#[expect(
+    clippy::box_collection,
+    reason = "the rare places are behind one pointer, so that the common one is short"
+)]
 pub(crate) enum Placed {
     /// In one piece in the tar, from this offset.
     Whole(u64),
     /// Here and there in the tar, block by block.
-    Pieces(Box<[Segment]>),
+    Pieces(Box<Vec<Segment>>),
     /// Here, because an index cannot point at them.
-    Spooled(Box<[u8]>),
+    Spooled(Box<Vec<u8>>),
 }
 
 impl Placed {
@@ -35,7 +39,7 @@ impl Placed {
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Whole(_) => 0,
-            Self::Pieces(segments) => size_of_val(&**segments) as u64,
+            Self::Pieces(segments) => size_of_val(&***segments) as u64,
             Self::Spooled(bytes) => bytes.len() as u64,
         }
     }
@@ -60,7 +64,7 @@ pub(crate) fn placed(segments: &[Segment], size: u64) -> Placed {
     match segments {
         [] if size == 0 => Placed::Whole(0),
         [all] if all.logical == 0 && all.length == size => Placed::Whole(all.offset),
-        _ => Placed::Pieces(joined(segments, size).into()),
+        _ => Placed::Pieces(Box::new(joined(segments, size))),
     }
 }
 

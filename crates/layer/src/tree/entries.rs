@@ -5,8 +5,8 @@
 //! many others (owner, mode, device) is kept once.
 use super::place::{Content, Place, UNKNOWN};
 use super::{Entry, Identity, Verdict};
+use crate::interned::Interned;
 use crate::{ContentDigest, FileType, Metadata, Xattr};
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// An entry of [`Entries`].
@@ -25,8 +25,7 @@ pub struct Entries {
     listings: Vec<Range>,
     /// Names with their lengths; a symlink's is followed by its target.
     text: Vec<u8>,
-    looks: Vec<Look>,
-    known_looks: HashMap<Look, u32>,
+    looks: Interned<Look>,
     /// By position.
     contents: RwLock<Vec<Content>>,
     /// The listing that is being filled.
@@ -94,8 +93,7 @@ impl Entries {
             records: Vec::new(),
             listings: vec![Range { entry: START, first: 0, end: 0, text: 0 }],
             text: Vec::new(),
-            looks: Vec::new(),
-            known_looks: HashMap::new(),
+            looks: Interned::new(),
             contents: RwLock::default(),
             begun: Self::TOP,
             shown: 0,
@@ -176,25 +174,8 @@ impl Entries {
     fn look(&mut self, entry: &Entry) -> u32 {
         let Metadata { file_type, mode, uid, gid, rdev, ref xattrs, .. } = entry.metadata;
         let Identity { device, links, .. } = entry.identity;
-        let is = |look: &Look| {
-            (look.file_type, look.mode, look.uid, look.gid) == (file_type, mode, uid, gid)
-                && (look.links, look.device, look.rdev) == (links, device, rdev)
-                && look.xattrs == *xattrs
-        };
-        // Neighbours mostly look the same.
-        if let Some(last) =
-            self.records.last().map(|last| last.look).filter(|at| is(&self.looks[*at as usize]))
-        {
-            return last;
-        }
-        let look = Look { file_type, mode, uid, gid, rdev, links, device, xattrs: xattrs.clone() };
-        if let Some(known) = self.known_looks.get(&look) {
-            return *known;
-        }
-        let number = self.looks.len() as u32;
-        self.looks.push(look.clone());
-        self.known_looks.insert(look, number);
-        number
+        let xattrs = xattrs.clone();
+        self.looks.number(Look { file_type, mode, uid, gid, rdev, links, device, xattrs })
     }
 
     /// Everything was pushed: leaves out the directories that were kept only because something in them might take
@@ -277,7 +258,7 @@ impl Entries {
     /// The entry itself.
     pub fn entry(&self, at: Position) -> Entry {
         let record = self.record(at);
-        let look = &self.looks[record.look as usize];
+        let look = &self.looks[record.look];
         let link = match look.file_type {
             FileType::Symlink => self.text_at(self.text_at(self.text_of(at)).1).0.to_vec(),
             _ => Vec::new(),
@@ -307,7 +288,7 @@ impl Entries {
 
     /// Its type.
     pub fn file_type(&self, at: Position) -> FileType {
-        self.looks[self.record(at).look as usize].file_type
+        self.looks[self.record(at).look].file_type
     }
 
     /// Length of a file.
@@ -365,7 +346,7 @@ impl Entries {
 
     /// True if some file has more than one name, here or elsewhere.
     pub(crate) fn has_hard_links(&self) -> bool {
-        self.looks.iter().any(|look| look.links > 1 && look.file_type != FileType::Directory)
+        self.looks.values().iter().any(|look| look.links > 1 && look.file_type != FileType::Directory)
     }
 
     /// What is in a directory, sorted by name.

@@ -8,9 +8,10 @@ use crate::trash::spare;
 use crate::{Lease, StoreError};
 use fs_err as fs;
 use rusqlite::{Transaction, params};
-use std::io::Write as _;
+use sha2::{Digest as _, Sha256};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use strata_layer::{Contents, LayerInfo};
+use strata_layer::{Contents, LayerInfo, Stack};
 use strata_oci::{DiffId, Digest};
 
 /// A layer in progress, in a staging directory of its own. Dropped without commit, it leaves nothing behind.
@@ -82,7 +83,7 @@ impl Ingest {
             tar.map_or(Ok(()), |tar| tar.join().expect("syncing a file does not panic"))?;
             index
         })?;
-        self.publish(&record, here.is_none(), &variant, index.as_deref())?;
+        self.publish(&record, here.is_none(), &variant, index.as_ref())?;
         Ok(here.unwrap_or(record))
     }
 
@@ -93,11 +94,9 @@ impl Ingest {
         contents: &Contents,
         variant: &str,
         below: &[DiffId],
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<IndexFile>, StoreError> {
         let Some(parents) = self.parents(variant, below)? else { return Ok(None) };
-        let bytes = contents.index(parents.as_ref()).map_err(|error| StoreError::layer(diff_id, error))?;
-        write_synced(&self.staging.join("index"), &bytes)?;
-        Ok(Some(bytes))
+        IndexFile::write(&self.staging.join("index"), diff_id, contents, parents.as_ref()).map(Some)
     }
 
     /// The layer if it is already here with a tar of the right length; the lease keeps it from then on.
@@ -121,11 +120,7 @@ impl Ingest {
     }
 
     /// What the index needs below it: `None` when that is not here yet, `Some(None)` when it is nothing.
-    fn parents(
-        &self,
-        variant: &str,
-        below: &[DiffId],
-    ) -> Result<Option<Option<strata_layer::Stack>>, StoreError> {
+    fn parents(&self, variant: &str, below: &[DiffId]) -> Result<Option<Option<Stack>>, StoreError> {
         if variant.is_empty() {
             return Ok(Some(None));
         }
@@ -141,7 +136,7 @@ impl Ingest {
         record: &LayerRecord,
         new_tar: bool,
         variant: &str,
-        index: Option<&[u8]>,
+        index: Option<&IndexFile>,
     ) -> Result<(), StoreError> {
         let layers = &self.layers;
         let diff_id = &record.diff_id;
@@ -158,16 +153,52 @@ impl Ingest {
                 record_layer(tx, record)?;
                 spare(tx, &format!("layers/sha256/{}", diff_id.hex()))?;
                 self.lease.hold_layer(tx, diff_id)?;
-                index.map_or(Ok(()), |bytes| record_index(tx, diff_id, variant, bytes))
+                index.map_or(Ok(()), |index| record_index(tx, diff_id, variant, index))
             })
         })
     }
 }
 
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    Ok(file.sync_all()?)
+/// An index that is on the disk.
+pub(super) struct IndexFile {
+    length: u64,
+    digest: Digest,
+}
+
+impl IndexFile {
+    /// Writes the index of `contents` on top of `parents` straight into a file: it has a few per cent of the layer.
+    pub(super) fn write(
+        path: &Path,
+        diff_id: &DiffId,
+        contents: &Contents,
+        parents: Option<&Stack>,
+    ) -> Result<Self, StoreError> {
+        let file = fs::File::create(path)?;
+        let mut out = Hashed { file, length: 0, hash: Sha256::new() };
+        contents.write_index(parents, &mut out).map_err(|error| StoreError::layer(diff_id, error))?;
+        out.file.sync_all()?;
+        Ok(Self { length: out.length, digest: Digest::from_bytes(out.hash.finalize().into()) })
+    }
+}
+
+/// A file that knows the length and digest of what was written into it.
+struct Hashed {
+    file: fs::File,
+    length: u64,
+    hash: Sha256,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.length += length as u64;
+        self.hash.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn record_layer(tx: &Transaction, record: &LayerRecord) -> Result<(), StoreError> {
@@ -186,15 +217,15 @@ pub(super) fn record_index(
     tx: &Transaction,
     diff_id: &DiffId,
     variant: &str,
-    bytes: &[u8],
+    index: &IndexFile,
 ) -> Result<(), StoreError> {
     spare(tx, &format!("layers/sha256/{}", index_name(diff_id, variant)))?;
     spare(tx, &format!("overlay2/{}", mount_name(diff_id, variant)))?;
     tx.prepare_cached("INSERT OR REPLACE INTO layer_indexes VALUES(?1, ?2, ?3, ?4)")?.execute(params![
         Bytes32::from(diff_id),
         variant,
-        bytes.len(),
-        Bytes32::from(&Digest::of(bytes)),
+        index.length,
+        Bytes32::from(&index.digest),
     ])?;
     Ok(())
 }

@@ -135,8 +135,42 @@ pub(crate) fn find(tx: &Transaction, diff_id: &DiffId) -> Result<Option<LayerRec
 
 /// Which index shows a layer on top of `below`: empty unless it depends on the layers there.
 fn variant(depends_on_parents: bool, below: &[DiffId]) -> String {
-    match ChainId::of(below) {
-        Some(chain) if depends_on_parents => chain.short(),
-        _ => String::new(),
+    if depends_on_parents { variant_on(ChainId::of(below)) } else { String::new() }
+}
+
+fn variant_on(below: Option<ChainId>) -> String {
+    below.map_or_else(String::new, |chain| chain.short())
+}
+
+/// The same for each layer of a stack, bottom first, in time that grows with their number only.
+fn variants(stack: &[LayerRecord]) -> impl Iterator<Item = String> + '_ {
+    stack.iter().scan(None, |below, record| {
+        let variant = if record.depends_on_parents { variant_on(*below) } else { String::new() };
+        *below = Some(ChainId::extend(*below, record.diff_id));
+        Some(variant)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strata_oci::Digest;
+
+    #[test]
+    fn variants_of_a_stack_are_those_of_its_layers() {
+        let record = |number: u8| LayerRecord {
+            diff_id: DiffId::new(Digest::of(&[number])),
+            tar_length: 0,
+            content_size: 0,
+            entries: 0,
+            depends_on_parents: number % 3 != 1,
+            created: Timestamp::UNIX_EPOCH,
+        };
+        let stack: Vec<LayerRecord> = (0..9).map(record).collect();
+        let layers: Vec<DiffId> = stack.iter().map(|record| record.diff_id).collect();
+        for (at, found) in variants(&stack).enumerate() {
+            assert_eq!(found, variant(stack[at].depends_on_parents, &layers[..at]), "layer {at}");
+        }
+        assert_eq!(variants(&stack).count(), stack.len());
     }
 }

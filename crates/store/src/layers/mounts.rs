@@ -1,5 +1,5 @@
 //! Layers as values that `runtime` mounts.
-use super::{LayerMode, LayerRecord, Layers, variant};
+use super::{LayerMode, LayerRecord, Layers, variant, variants};
 use crate::StoreError;
 use crate::root::{create_directory, mount_name};
 use std::path::PathBuf;
@@ -29,24 +29,26 @@ impl Layers {
     ) -> Result<Vec<LayerMount>, StoreError> {
         let mode = self.known_mode()?;
         let records = self.records(layers)?;
-        let wanted = records.iter().enumerate().filter(|(position, _)| wanted(*position));
-        wanted.map(|(position, record)| self.mount(mode, record, &layers[..position])).collect()
+        let all = records.iter().zip(variants(&records)).enumerate();
+        all.filter(|(position, _)| wanted(*position))
+            .map(|(position, (record, variant))| self.mount(mode, record, &variant, &layers[..position]))
+            .collect()
     }
 
     fn mount(
         &self,
         mode: LayerMode,
         record: &LayerRecord,
+        variant: &str,
         below: &[DiffId],
     ) -> Result<LayerMount, StoreError> {
         let diff_id = &record.diff_id;
-        let variant = variant(record.depends_on_parents, below);
         self.checked_tar(record)?;
-        if !self.has_index(diff_id, &variant)? {
+        if !self.has_index(diff_id, variant)? {
             // Opening makes the index.
             self.open_layer(diff_id, below)?;
         }
-        let directory = self.core.root.overlay().join(mount_name(diff_id, &variant));
+        let directory = self.core.root.overlay().join(mount_name(diff_id, variant));
         let target = directory.join("diff");
         if mode == LayerMode::Tree {
             self.unpack_once(diff_id, below, &directory)?;
@@ -54,7 +56,7 @@ impl Layers {
         }
         create_directory(&directory, 0o711)?;
         create_directory(&target, 0o755)?;
-        let (index, tar) = (self.core.root.index(diff_id, &variant), self.core.root.tar(diff_id));
+        let (index, tar) = (self.core.root.index(diff_id, variant), self.core.root.tar(diff_id));
         let source = match mode {
             LayerMode::Erofs => LayerSource::Erofs { index, tar },
             _ => LayerSource::ErofsLoop { index, tar },

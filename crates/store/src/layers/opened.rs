@@ -1,20 +1,53 @@
 //! Layers opened for reading, shared while anybody uses them.
-use super::ingest::{record_index, write_synced};
-use super::{LayerRecord, Layers, variant};
+use super::ingest::{IndexFile, record_index};
+use super::{LayerRecord, Layers, variant, variants};
 use crate::StoreError;
 use crate::db::Bytes32;
 use crate::root::sync_directory;
 use crate::staging::Staging;
 use fs_err as fs;
 use rusqlite::{OptionalExtension as _, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use strata_layer::{Layer, Limits, Stack};
 use strata_oci::{DiffId, Digest};
 
 /// Layers that are open in this process, by DiffId and index variant.
 #[derive(Default)]
-pub(super) struct Opened(Mutex<HashMap<(DiffId, String), Weak<Layer>>>);
+pub(super) struct Opened(Mutex<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    layers: HashMap<(DiffId, String), Weak<Layer>>,
+    /// Those opened last stay open: who makes hundreds of layers one on top of the other opens each of them once.
+    recent: VecDeque<Arc<Layer>>,
+    /// Bytes of their indexes.
+    recent_bytes: usize,
+}
+
+/// Bytes of indexes that stay in memory for the next who asks, so that small layers do and large ones do not.
+const MOST_RECENT: usize = 4 << 20;
+
+impl Shared {
+    fn find(&self, key: &(DiffId, String)) -> Option<Arc<Layer>> {
+        self.layers.get(key).and_then(Weak::upgrade)
+    }
+
+    fn insert(&mut self, key: (DiffId, String), layer: &Arc<Layer>) {
+        self.recent_bytes += layer.image().bytes().len();
+        self.recent.push_back(Arc::clone(layer));
+        while self.recent_bytes > MOST_RECENT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_bytes -= oldest.image().bytes().len();
+        }
+        // Forgets the closed ones now and then: looking at all of them each time adds up.
+        if self.layers.len() == self.layers.capacity() {
+            self.layers.retain(|_, layer| layer.strong_count() > 0);
+        }
+        self.layers.insert(key, Arc::downgrade(layer));
+    }
+}
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,28 +58,22 @@ impl std::fmt::Debug for Opened {
 impl Layers {
     /// The merged view of a stack, bottom first. A missing index is made again from the stored tar.
     pub fn stack(&self, layers: &[DiffId]) -> Result<Stack, StoreError> {
-        let mut opened = Vec::with_capacity(layers.len());
-        for (position, record) in self.records(layers)?.iter().enumerate() {
-            let layer = self.open_record(record, &layers[..position], &opened)?;
-            opened.push(layer);
-        }
-        Ok(Stack::new(opened))
+        Ok(Stack::new(self.open_all(layers)?))
     }
 
     /// One layer on top of `below`.
     pub fn open_layer(&self, diff_id: &DiffId, below: &[DiffId]) -> Result<Arc<Layer>, StoreError> {
         let record = self.layer(diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
-        let parents = match variant(record.depends_on_parents, below).as_str() {
-            "" => Vec::new(),
-            _ => self.opened_parents(below)?,
-        };
-        self.open_record(&record, below, &parents)
+        let variant = variant(record.depends_on_parents, below);
+        let parents = if variant.is_empty() { Vec::new() } else { self.open_all(below)? };
+        self.open_record(&record, variant, &parents)
     }
 
-    fn opened_parents(&self, below: &[DiffId]) -> Result<Vec<Arc<Layer>>, StoreError> {
-        let mut opened = Vec::with_capacity(below.len());
-        for (position, record) in self.records(below)?.iter().enumerate() {
-            let layer = self.open_record(record, &below[..position], &opened)?;
+    fn open_all(&self, layers: &[DiffId]) -> Result<Vec<Arc<Layer>>, StoreError> {
+        let records = self.records(layers)?;
+        let mut opened = Vec::with_capacity(layers.len());
+        for (record, variant) in records.iter().zip(variants(&records)) {
+            let layer = self.open_record(record, variant, &opened)?;
             opened.push(layer);
         }
         Ok(opened)
@@ -55,21 +82,19 @@ impl Layers {
     fn open_record(
         &self,
         record: &LayerRecord,
-        below: &[DiffId],
+        variant: String,
         parents: &[Arc<Layer>],
     ) -> Result<Arc<Layer>, StoreError> {
-        let key = (record.diff_id, variant(record.depends_on_parents, below));
+        let key = (record.diff_id, variant);
         let lock = || self.opened.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layer) = lock().get(&key).and_then(Weak::upgrade) {
+        if let Some(layer) = lock().find(&key) {
             return Ok(layer);
         }
         let index = self.read_index(record, &key.1, || Stack::new(parents.to_vec()))?;
         let tar = self.checked_tar(record)?.into_parts().0;
         let layer = Layer::open(index, tar).map_err(|error| StoreError::layer(&record.diff_id, error))?;
         let layer = Arc::new(layer);
-        let mut open = lock();
-        open.retain(|_, layer| layer.strong_count() > 0);
-        open.insert(key, Arc::downgrade(&layer));
+        lock().insert(key, &layer);
         Ok(layer)
     }
 
@@ -102,8 +127,8 @@ impl Layers {
     /// were. For when the kernel refuses to mount one.
     pub fn repair_indexes(&self, layers: &[DiffId]) -> Result<usize, StoreError> {
         let mut repaired = 0;
-        for (position, record) in self.records(layers)?.iter().enumerate() {
-            let variant = variant(record.depends_on_parents, &layers[..position]);
+        let records = self.records(layers)?;
+        for (position, (record, variant)) in records.iter().zip(variants(&records)).enumerate() {
             if self.sound_index(&record.diff_id, &variant)?.is_none() {
                 // Opening makes the index.
                 self.open_layer(&record.diff_id, &layers[..position])?;
@@ -130,16 +155,16 @@ impl Layers {
             return Err(StoreError::DamagedLayer { diff_id: *diff_id, what });
         }
         let parents = (!variant.is_empty()).then_some(parents);
-        let bytes = contents.index(parents).map_err(failed)?;
         let staging = Staging::new(&self.core.root)?;
         let staged = staging.join("index");
-        write_synced(&staged, &bytes)?;
+        let index = IndexFile::write(&staged, diff_id, &contents, parents)?;
+        let bytes = fs::read(&staged)?;
         self.core.publish(|| {
             fs::rename(&staged, self.core.root.index(diff_id, variant))?;
             sync_directory(&self.core.root.layers())?;
             self.core.db.write(|tx| {
                 super::find(tx, diff_id)?.ok_or(StoreError::MissingLayer(*diff_id))?;
-                record_index(tx, diff_id, variant, &bytes)
+                record_index(tx, diff_id, variant, &index)
             })
         })?;
         Ok(bytes)
