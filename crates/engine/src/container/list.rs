@@ -12,13 +12,13 @@ const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removi
 impl Engine {
     /// Containers, newest first.
     pub fn containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerSummary>, EngineError> {
-        let mut records = self.store().containers().list()?;
+        let containers = self.store().containers();
         let by_status = filter.filters.iter().any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
-        if let Some(last) = filter.last {
-            records.truncate(last);
-        } else if !filter.all && !by_status {
-            records.retain(|record| record.state.is_alive());
-        }
+        let mut records = match filter.last {
+            None if !filter.all && !by_status => containers.list_alive()?,
+            _ => containers.list()?,
+        };
+        records.truncate(filter.last.unwrap_or(usize::MAX));
         let tests = self.tests(&filter.filters)?;
         let mut found = Vec::new();
         for record in records {

@@ -83,8 +83,18 @@ impl Containers {
 
     /// All containers, newest first.
     pub fn list(&self) -> Result<Vec<ContainerRecord>, StoreError> {
+        self.list_where("1")
+    }
+
+    /// The running ones among them, without looking at the others.
+    pub fn list_alive(&self) -> Result<Vec<ContainerRecord>, StoreError> {
+        self.list_where("alive")
+    }
+
+    fn list_where(&self, condition: &str) -> Result<Vec<ContainerRecord>, StoreError> {
         self.core.db.read(|tx| {
-            let query = format!("SELECT {COLUMNS} FROM containers ORDER BY created DESC, id");
+            let query =
+                format!("SELECT {COLUMNS} FROM containers WHERE {condition} ORDER BY created DESC, id");
             let mut statement = tx.prepare_cached(&query)?;
             let rows = statement.query_map([], |row| self.record(row))?;
             rows.map(|container| with_details(tx, container?)).collect()

@@ -14,10 +14,10 @@ SELECT id, parent, created, last_tagged, last_used, labels,
     EXISTS (SELECT 1 FROM images child WHERE child.parent = images.id)
 FROM images WHERE ?1 IS NULL OR id = ?1 ORDER BY coalesce(created, 0) DESC, added DESC, id";
 
-/// `users` counts the images that have the layer.
+/// The last column: does another image have the layer, too? Not how many do: a thousand may.
 const LAYERS: &str = "
 SELECT image, diff_id, content_size,
-    (SELECT count(DISTINCT image) FROM image_layers other WHERE other.diff_id = l.diff_id)
+    EXISTS (SELECT 1 FROM image_layers other WHERE other.diff_id = l.diff_id AND other.image != l.image)
 FROM image_layers l JOIN layers USING(diff_id) WHERE ?1 IS NULL OR image = ?1 ORDER BY image, position";
 
 impl Images {
@@ -41,11 +41,11 @@ pub(super) fn records(tx: &Transaction, only: Option<&ImageId>) -> Result<Vec<Im
 
     each(tx, LAYERS, key, |image, row| {
         if let Some(at) = position.get(&image) {
-            let (size, users): (u64, u64) = (row.get(2)?, row.get(3)?);
+            let (size, is_shared): (u64, bool) = (row.get(2)?, row.get(3)?);
             let image = &mut images[*at];
             image.layers.push(row.get::<_, Bytes32>(1)?.diff_id());
             image.size += size;
-            image.shared_size += if users > 1 { size } else { 0 };
+            image.shared_size += if is_shared { size } else { 0 };
         }
         Ok(())
     })?;

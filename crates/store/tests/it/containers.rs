@@ -1,6 +1,7 @@
 //! Containers, addresses, ports.
 use crate::support::{TestStore, names};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use strata_store::{ContainerState, NewContainer, NewVolume, PortBinding, ProcessId, Protocol, StoreError};
@@ -96,6 +97,8 @@ fn containers_whose_process_is_gone_are_exited() {
     let mut expected = vec![ids[0].clone(), ids[2].clone(), ids[3].clone()];
     expected.sort();
     assert_eq!(swept, expected);
+    let alive = store.containers().list_alive().unwrap().into_iter().map(|container| container.id);
+    assert_eq!(alive.collect::<BTreeSet<_>>(), BTreeSet::from([ids[1].clone(), ids[4].clone()]));
     let state = |id: &str| store.containers().lookup(id).unwrap().state;
     assert!(matches!(state(&ids[0]), ContainerState::Exited { code: 255, started: Some(_), .. }));
     assert_eq!((state(&ids[1]), state(&ids[4])), (states[1].clone(), states[4].clone()));
