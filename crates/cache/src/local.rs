@@ -1,5 +1,5 @@
 //! A cache in a directory: an OCI layout whose index names, by tag, a cache's manifest or index.
-use crate::registry::document;
+use crate::registry::{document, parts};
 use crate::{CONFIG_LIMIT, CONFIG_TYPE, Config, Content, Directory, Form, Found, Place, PlaceError, Sent};
 use fs_err::File;
 use sha2::{Digest as _, Sha256};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use strata_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
+use strata_oci::{Descriptor, Digest, Index, media_type};
 
 /// The annotation of an index's entry that holds its tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -24,8 +24,8 @@ pub struct LocalPlace {
 }
 
 impl LocalPlace {
-    /// Nothing is opened or made yet. The platform has no part in it: the directory has one cache by each tag.
-    pub fn new(directory: Directory, _platform: Platform, form: Form) -> Self {
+    /// Nothing is opened or made yet.
+    pub fn new(directory: Directory, form: Form) -> Self {
         Self { directory, form }
     }
 
@@ -94,7 +94,7 @@ impl LocalPlace {
         let mut file = File::from_parts(staged.as_file().try_clone()?, staged.path());
         fill(&mut file)?;
         file.sync_all()?;
-        rustix_mode(staged.as_file_mut())?;
+        readable_by_all(staged.as_file_mut())?;
         staged.persist(path).map_err(|error| error.error)?;
         Ok(())
     }
@@ -124,8 +124,8 @@ impl LocalPlace {
     }
 }
 
-/// Readable for all, as other programs leave layouts: temporary files are not.
-fn rustix_mode(file: &mut std::fs::File) -> io::Result<()> {
+/// As other programs leave layouts: temporary files are their owner's alone.
+fn readable_by_all(file: &mut std::fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
@@ -140,18 +140,8 @@ impl Place for LocalPlace {
     fn config(&self) -> Result<Option<Found>, PlaceError> {
         let Some(digest) = self.named()? else { return Ok(None) };
         let bytes = self.document("manifest", &digest)?;
-        let unreadable = |error: serde_json::Error| self.not_a_cache(error.to_string());
-        let index: Index = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        let manifest = serde_json::from_slice::<Manifest>(&bytes).ok();
-        let (config, blobs) = match manifest.filter(|manifest| manifest.config.media_type == CONFIG_TYPE) {
-            Some(manifest) => (manifest.config, manifest.layers),
-            None => {
-                let is_config = |entry: &Descriptor| entry.media_type == CONFIG_TYPE;
-                let (mut configs, blobs): (Vec<_>, Vec<_>) = index.manifests.into_iter().partition(is_config);
-                let config = configs.pop().ok_or_else(|| self.not_a_cache("it has no cache config"))?;
-                (config, blobs)
-            }
-        };
+        let parts = parts(&bytes).map_err(|error| self.not_a_cache(error.to_string()))?;
+        let (config, blobs) = parts.ok_or_else(|| self.not_a_cache("it has no cache config"))?;
         let bytes = self.document("cache config", &config.digest)?;
         let config =
             Config::parse(&bytes).map_err(|source| PlaceError::Config { place: self.to_string(), source })?;
@@ -192,7 +182,7 @@ impl Place for LocalPlace {
             return Err(PlaceError::WrongDigest { place, what, expected, found });
         }
         staged.as_file().sync_all()?;
-        rustix_mode(staged.as_file_mut())?;
+        readable_by_all(staged.as_file_mut())?;
         staged.persist(self.blob_path(&found)).map_err(|error| error.error)?;
         Ok(Sent::Whole)
     }

@@ -1,6 +1,7 @@
 //! A cache in a repository of a registry: a manifest whose config is the cache config and whose layers are the blobs; or,
 //! as older BuildKit wrote it, an index that lists them all.
 use crate::{CONFIG_LIMIT, CONFIG_TYPE, Config, Content, Found, Place, PlaceError, Sent, inline};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Cursor, Read};
@@ -47,16 +48,14 @@ impl RegistryPlace {
     /// What the document says of the cache, if it has one; of an index of images, the platform's is looked at.
     fn look_into(&self, document: &Resolved) -> Result<Found, PlaceError> {
         let unreadable = |error: serde_json::Error| self.not_a_cache(error.to_string());
+        if let Some((config, blobs)) = parts(&document.bytes).map_err(unreadable)? {
+            return self.with_config(&config, blobs);
+        }
         if document.kind == Kind::Index {
             let index: Index = serde_json::from_slice(&document.bytes).map_err(unreadable)?;
-            let (configs, blobs): (Vec<_>, Vec<_>) =
-                index.manifests.into_iter().partition(|entry| entry.media_type == CONFIG_TYPE);
-            if let Some(config) = configs.first() {
-                return self.with_config(config, blobs);
-            }
             let suits =
                 |entry: &&Descriptor| entry.platform.as_ref().and_then(|own| self.platform.suits(own));
-            let entry = blobs.iter().filter(|entry| suits(entry).is_some()).min_by_key(suits);
+            let entry = index.manifests.iter().filter(|entry| suits(entry).is_some()).min_by_key(suits);
             let entry = entry.ok_or_else(|| {
                 self.not_a_cache(format!("it is an index without an image for {}", self.platform))
             })?;
@@ -68,7 +67,6 @@ impl RegistryPlace {
         }
         let manifest: Manifest = serde_json::from_slice(&document.bytes).map_err(unreadable)?;
         match manifest.config.media_type.as_str() {
-            CONFIG_TYPE => self.with_config(&manifest.config, manifest.layers),
             media_type::OCI_CONFIG | media_type::DOCKER_CONFIG => self.inside(&manifest),
             other => Err(self.not_a_cache(format!("its config is of type {other:?}"))),
         }
@@ -209,6 +207,25 @@ pub(crate) fn document(form: Form, config: Descriptor, layers: &[Descriptor]) ->
     let manifests = layers.iter().cloned().chain([config]).collect();
     let index = Raw::new(Index { schema_version, media_type: Some(kind.to_owned()), manifests, annotations });
     (kind, index.bytes().to_vec())
+}
+
+/// The config's descriptor and those of the blobs, as [`document`] puts them together; `None` for a document of something
+/// else.
+pub(crate) fn parts(document: &[u8]) -> serde_json::Result<Option<(Descriptor, Vec<Descriptor>)>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Document {
+        config: Option<Descriptor>,
+        layers: Vec<Descriptor>,
+        manifests: Vec<Descriptor>,
+    }
+    let Document { config, layers, manifests } = serde_json::from_slice(document)?;
+    let is_config = |entry: &Descriptor| entry.media_type == CONFIG_TYPE;
+    if let Some(config) = config.filter(is_config) {
+        return Ok(Some((config, layers)));
+    }
+    let (mut configs, blobs): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_config);
+    Ok(configs.pop().map(|config| (config, blobs)))
 }
 
 /// Content as the client of registries reads it.

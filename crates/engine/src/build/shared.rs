@@ -55,9 +55,7 @@ impl Engine {
                 platform.clone(),
                 form,
             )),
-            Location::Local(directory) => {
-                Arc::new(LocalPlace::new(directory.clone(), platform.clone(), form))
-            }
+            Location::Local(directory) => Arc::new(LocalPlace::new(directory.clone(), form)),
             Location::S3(keys) => {
                 let place = self.object_stores().place(keys);
                 Arc::new(place.map_err(|error| EngineError::Invalid(error.to_string()))?)
