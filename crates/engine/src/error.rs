@@ -116,6 +116,18 @@ pub enum EngineError {
          at without root as long as no step is a RUN"
     )]
     NeedsRoot(&'static str),
+    /// Root, but not all of root.
+    #[error(
+        "{what} needs {name}, which this root does not have: {instead}. Steps other than RUN need neither"
+    )]
+    NeedsCapability {
+        /// What was to be done.
+        what: &'static str,
+        /// The capability.
+        name: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
     /// The request cannot be carried out as it is; says what is wrong and what would be right.
     #[error("{0}")]
     Invalid(String),

@@ -1,6 +1,7 @@
 //! Opening the engine.
 use crate::EngineError;
 use crate::stored::Stored;
+use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 use strata_cache::s3::Stores;
 use strata_oci::DiffId;
@@ -170,9 +171,31 @@ pub(crate) fn discard_groups(id: &str) -> bool {
     Layout::of_host().is_ok_and(|layout| strata_runtime::cgroup::discard(layout, id))
 }
 
-/// What the kernel lets only root do, refused before anything is made for it.
+/// What the kernel lets only root do, refused before anything is made for it. A root in a container may lack what it takes.
 pub(crate) fn need_root(what: &'static str) -> Result<(), EngineError> {
-    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(EngineError::NeedsRoot(what)) }
+    if !rustix::process::geteuid().is_root() {
+        return Err(EngineError::NeedsRoot(what));
+    }
+    need(what, CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "add SYS_ADMIN to the container's capabilities")
+}
+
+/// A network of a step's own, likewise.
+pub(crate) fn need_network(what: &'static str) -> Result<(), EngineError> {
+    let instead = "build with --network host, or add NET_ADMIN to the container's capabilities";
+    need(what, CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN", instead)
+}
+
+fn need(
+    what: &'static str,
+    capability: CapabilitySet,
+    name: &'static str,
+    instead: &'static str,
+) -> Result<(), EngineError> {
+    if has(capability) { Ok(()) } else { Err(EngineError::NeedsCapability { what, name, instead }) }
+}
+
+pub(crate) fn has(capability: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|own| own.effective.contains(capability))
 }
 
 /// To be called first by commands that start processes in containers (`build`, `run`, `exec`), before any thread: runs
@@ -190,7 +213,7 @@ pub fn prepare_process(forward_signals: bool) -> Result<(), EngineError> {
 /// The first half of [`prepare_process`], for a program that knows earlier that it will be needed: what it has done by
 /// then it does again.
 pub fn seal_process() -> Result<(), EngineError> {
-    if rustix::process::geteuid().is_root() {
+    if rustix::process::geteuid().is_root() && has(CapabilitySet::SYS_ADMIN) {
         strata_runtime::helper::seal_executable()?;
     }
     Ok(())

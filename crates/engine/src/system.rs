@@ -4,6 +4,7 @@ use crate::image::ImageSummary;
 use crate::volume::VolumeSummary;
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
+use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use strata_runtime::mount;
@@ -184,7 +185,8 @@ impl Engine {
         self.store().empty_trash();
         drop(self);
         // An ordinary user has none, and may not even look.
-        if rustix::process::geteuid().is_root() {
+        // Who may not make a network has none to remove.
+        if crate::open::has(CapabilitySet::NET_ADMIN) {
             Bridge::remove(&bridge).map_err(EngineError::runtime)?;
         }
         fs_err::remove_dir_all(&root)?;

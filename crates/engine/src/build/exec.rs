@@ -59,6 +59,9 @@ impl EngineWorker<'_> {
         op: &ExecOp,
     ) -> Result<Prepared, ExecError> {
         crate::open::need_root("RUN").map_err(failed)?;
+        if op.network != BuildNetwork::Host {
+            crate::open::need_network("RUN with a network of its own").map_err(failed)?;
+        }
         let lower = self.lower_directories(parents)?;
         let scratch =
             self.engine().store().layers().begin(self.lease()).map_err(|error| failed(error.into()))?;

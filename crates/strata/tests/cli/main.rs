@@ -24,6 +24,7 @@ mod ports;
 mod questions;
 mod registry;
 mod reproducible;
+mod scale;
 #[allow(
     dead_code,
     clippy::unwrap_used,
