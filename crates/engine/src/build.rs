@@ -27,6 +27,7 @@ pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
 pub(crate) use export::nameless_file;
+pub(crate) use failed::{LastingMount, LastingSource};
 pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
 pub use ssh::{SshForward, SshSource};

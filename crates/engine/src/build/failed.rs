@@ -1,13 +1,15 @@
 //! A RUN that failed: the state before it, for a shell at once (`--on-error=shell`) or later (`strata debug`).
 //!
-//! Only layers, variables, directory and user are kept, in the build cache like any other result, so that collecting
-//! garbage knows of them. What a step mounts is there in the shell at once, and not later: secrets are written nowhere.
+//! Layers, variables, directory, user and the names of caches are kept, in the build cache like any other result, so that
+//! collecting garbage knows of them. What else a step mounts is there in the shell at once, and not later: secrets are
+//! written nowhere.
 use super::layer::LayerHandle;
 use super::worker::{EngineWorker, diff_ids};
 use crate::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::PoisonError;
-use strata_build::{BuildError, BuildErrorKind, ExecError, ExecOp, Network, Origin};
+use strata_build::{BuildError, BuildErrorKind, ExecError, ExecOp, Mount, MountKind, Network, Origin};
 use strata_oci::{DiffId, Digest};
 use strata_runtime::container::{Container, Stdio};
 use strata_runtime::supervise::{Client, Options, Outcome, supervise};
@@ -33,12 +35,32 @@ pub(crate) struct FailedStep {
     pub(crate) user: String,
     /// `default`, `host` or `none`.
     pub(crate) network: String,
-    /// Targets of the step's mounts, which are not part of the state.
+    /// Targets of the step's mounts that are gone: files of contexts and stages, secrets, agents.
     pub(crate) mounts: Vec<String>,
+    /// Mounts that are there later, too.
+    #[serde(default)]
+    pub(crate) lasting: Vec<LastingMount>,
+}
+
+/// A mount of a step that can be made again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LastingMount {
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
+    pub(crate) source: LastingSource,
+}
+
+/// What is mounted again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum LastingSource {
+    /// A cache: its directory.
+    Cache(PathBuf),
+    /// An empty directory in memory, with this limit in bytes.
+    Tmpfs(Option<u64>),
 }
 
 impl FailedStep {
-    fn new(op: &ExecOp, layers: Vec<DiffId>) -> Self {
+    fn new(op: &ExecOp, layers: Vec<DiffId>, lasting: Vec<LastingMount>) -> Self {
         let network = match op.network {
             Network::Default => "default",
             Network::Host => "host",
@@ -53,7 +75,13 @@ impl FailedStep {
             cwd: op.cwd.clone(),
             user: op.user.clone(),
             network: network.to_owned(),
-            mounts: op.mounts.iter().map(|mount| mount.target.clone()).collect(),
+            mounts: op
+                .mounts
+                .iter()
+                .map(|mount| mount.target.clone())
+                .filter(|target| lasting.iter().all(|lasting| lasting.target != *target))
+                .collect(),
+            lasting,
         }
     }
 
@@ -162,11 +190,30 @@ impl EngineWorker<'_> {
     /// Records the state in the build cache; its ID.
     fn keep(&self, broken: &Broken) -> Result<String, EngineError> {
         let layers = diff_ids(&broken.parents).map_err(EngineError::runtime)?;
-        let step = FailedStep::new(&broken.op, layers);
+        let step = FailedStep::new(&broken.op, layers, self.lasting_mounts(broken));
         let value = serde_json::to_string(&step).map_err(EngineError::runtime)?;
         let id = Digest::of(value.as_bytes());
         self.engine().store().cache().put(id.as_bytes(), SLOT, &value, &step.layers)?;
         Ok(id.hex()[..SHORT].to_owned())
+    }
+
+    /// Caches as a whole, and memory.
+    fn lasting_mounts(&self, broken: &Broken) -> Vec<LastingMount> {
+        let source = |mount: &Mount| match &mount.kind {
+            MountKind::Tmpfs { size } => Some(LastingSource::Tmpfs(*size)),
+            MountKind::Cache { id, seed, path, mode, uid, gid, .. } if path == "/" => {
+                let seed =
+                    seed.as_ref().map(|(input, source)| (broken.inputs[*input].origin(), source.as_str()));
+                let name = self.cache_identity(id, seed, (*mode, *uid, *gid)).ok()?.hex();
+                Some(LastingSource::Cache(self.engine().cache_mounts().join(name).join("data")))
+            }
+            _ => None,
+        };
+        let lasting = |mount: &Mount| {
+            let (target, read_only) = (mount.target.clone(), mount.read_only);
+            Some(LastingMount { target, read_only, source: source(mount)? })
+        };
+        broken.op.mounts.iter().filter_map(lasting).collect()
     }
 
     /// A shell with everything that the step had, on this process' terminal, until the user leaves it.

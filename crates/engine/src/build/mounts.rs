@@ -152,16 +152,13 @@ impl EngineWorker<'_> {
         Ok(mounted)
     }
 
-    /// The directory of a cache mount, and its lock where others must stay out. Identity is the ID with what it was
-    /// seeded from: two seeds are two caches.
-    fn cache_directory(
+    /// What tells cache mounts apart: the ID with what it was seeded from. Two seeds are two caches.
+    pub(super) fn cache_identity(
         &self,
         id: &str,
-        sharing: Sharing,
         seed: Option<(Origin<'_, LayerHandle>, &str)>,
         (mode, uid, gid): (u32, u32, u32),
-        place: &Path,
-    ) -> Result<(PathBuf, Option<OwnedFd>), ExecError> {
+    ) -> Result<Digest, ExecError> {
         let base = match seed {
             None => format!("{mode:o} {uid} {gid}"),
             Some((origin, source)) => {
@@ -172,7 +169,19 @@ impl EngineWorker<'_> {
                 format!("{mode:o} {uid} {gid} {}", hex::encode(seeded.0))
             }
         };
-        let identity = Digest::of(format!("{id}\0{base}").as_bytes());
+        Ok(Digest::of(format!("{id}\0{base}").as_bytes()))
+    }
+
+    /// The directory of a cache mount, and its lock where others must stay out.
+    fn cache_directory(
+        &self,
+        id: &str,
+        sharing: Sharing,
+        seed: Option<(Origin<'_, LayerHandle>, &str)>,
+        (mode, uid, gid): (u32, u32, u32),
+        place: &Path,
+    ) -> Result<(PathBuf, Option<OwnedFd>), ExecError> {
+        let identity = self.cache_identity(id, seed, (mode, uid, gid))?;
         let name = identity.hex();
         let area = self.engine().cache_mounts();
         fs_err::create_dir_all(&area).map_err(io_failed)?;

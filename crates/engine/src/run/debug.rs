@@ -1,5 +1,6 @@
 //! `strata debug`: a shell in the state before a build step that failed.
-use super::{MadeFrom, NetworkMode, RunRequest};
+use super::{MadeFrom, MountRequest, MountSource, NetworkMode, RunRequest};
+use crate::build::{LastingMount, LastingSource};
 use crate::{Engine, EngineError};
 use strata_oci::RuntimeConfig;
 
@@ -27,6 +28,7 @@ impl Engine {
                 step.mounts.join(", ")
             ));
         }
+        let mounts = step.lasting.iter().filter_map(|mount| again(mount, notify)).collect();
         let command = match &request.command[..] {
             [] => vec![step.shell()],
             command => command.to_vec(),
@@ -37,6 +39,7 @@ impl Engine {
             remove: true,
             interactive: true,
             tty: request.tty,
+            mounts,
             network: match step.network.as_str() {
                 "host" => NetworkMode::Host,
                 "none" => NetworkMode::None,
@@ -56,4 +59,18 @@ impl Engine {
         let code = self.start_attached(&container)?;
         Ok(u8::try_from(code).unwrap_or(255))
     }
+}
+
+/// A mount of the step as one of a container; `None`, with a word about it, if its cache was pruned.
+fn again(mount: &LastingMount, notify: &mut dyn FnMut(&str)) -> Option<MountRequest> {
+    let source = match &mount.source {
+        LastingSource::Cache(path) if !path.is_dir() => {
+            notify(&format!("the cache that the step mounted at {} was pruned", mount.target));
+            return None;
+        }
+        LastingSource::Cache(path) => MountSource::Bind { path: path.clone(), create: false },
+        LastingSource::Tmpfs(None) => MountSource::Tmpfs("exec".to_owned()),
+        LastingSource::Tmpfs(Some(size)) => MountSource::Tmpfs(format!("exec,size={size}")),
+    };
+    Some(MountRequest { source, target: mount.target.clone(), read_only: mount.read_only, no_copy: true })
 }

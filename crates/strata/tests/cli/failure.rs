@@ -12,7 +12,7 @@ ENV NAME=value
 WORKDIR /work
 RUN echo kept > file; mkdir /cache
 USER bob
-RUN --mount=type=cache,target=/cache echo first line; \\
+RUN --mount=type=cache,target=/cache,uid=1000 --mount=target=/ctx echo first line; echo > /cache/filled; \\
     head -c 300000 /dev/zero | tr '\\0' 'x'; echo; echo last line; exit 7
 ";
 
@@ -73,7 +73,8 @@ fn a_shell_opens_where_the_step_failed() {
 FROM box:1
 WORKDIR /work
 RUN echo kept > file
-RUN --mount=type=secret,id=pass --mount=type=cache,target=/cache echo broken; exit 7
+RUN --mount=type=secret,id=pass --mount=type=cache,target=/cache --mount=target=/ctx --mount=type=tmpfs,target=/mem \\
+    --mount=type=bind,from=box:1,source=/bin,target=/other echo broken; exit 7
 ";
     world.file("ctx/Dockerfile", dockerfile.as_bytes());
     world.file("pass", b"hunter2\n");
@@ -82,9 +83,11 @@ RUN --mount=type=secret,id=pass --mount=type=cache,target=/cache echo broken; ex
     terminal.expect("This is a shell in the state before the step");
     terminal.expect("# ");
     terminal.send(
-        "pwd; cat file /run/secrets/pass; ls -d /cache; echo touched > /work/new; eval \"$STRATA_STEP\"\n",
+        "pwd; cat file /run/secrets/pass; ls -d /cache; ls /ctx /other/sh; stat -f -c %T /mem; echo touched > /work/new; eval \"$STRATA_STEP\"\n",
     );
-    terminal.expect("/work\r\nkept\r\nhunter2\r\n/cache\r\nbroken\r\n");
+    terminal.expect(
+        "/work\r\nkept\r\nhunter2\r\n/cache\r\n/other/sh\r\n\r\n/ctx:\r\nDockerfile\r\ntmpfs\r\nbroken\r\n",
+    );
     terminal.ends_with(7);
     // Without a terminal it says so.
     let told = world.output(&line);
