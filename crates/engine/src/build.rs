@@ -218,8 +218,7 @@ impl Engine {
         }
         let report = self.with_times(&plain, request.shape.clamp_times)?;
         let images = self.store().images();
-        let id = images.publish(&report.config, &request.tags)?;
-        images.annotate(&id, &request.annotations)?;
+        let id = images.publish_built(&report.config, &request.tags, &request.annotations)?;
         Ok(BuildReport { id, tags: request.tags.clone(), kept: true, ..report })
     }
 }

@@ -54,9 +54,10 @@ fn builds_and_imports_while_everything_unused_is_pruned() {
                 world.import(crate::world::Tar::default().file("f", name.as_bytes()).end(), &name).unwrap();
             }
         });
-        builder.join().unwrap();
-        importer.join().unwrap();
+        let ended = [builder.join(), importer.join()];
+        // Whatever they came to: a pruner that goes on for ever would hide it.
         done.store(true, Ordering::Relaxed);
+        ended.into_iter().for_each(|end| end.unwrap());
         pruner.join().unwrap();
     });
     let images = world.engine().images(&Default::default()).unwrap();

@@ -1,28 +1,12 @@
 //! Annotations of images that were built here. They belong to manifests, which are made when an image is sent or saved.
-use super::{Images, exists};
+use super::Images;
 use crate::StoreError;
 use crate::db::Bytes32;
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 use strata_oci::ImageId;
 
 impl Images {
-    /// Gives an image these annotations, in place of those it had.
-    pub fn annotate(&self, id: &ImageId, annotations: &BTreeMap<String, String>) -> Result<(), StoreError> {
-        self.core.db.write(|tx| {
-            if !exists(tx, id)? {
-                return Err(StoreError::NoSuchImage(id.to_string()));
-            }
-            let image = Bytes32::from(id);
-            tx.prepare_cached("DELETE FROM annotations WHERE image = ?1")?.execute([&image])?;
-            let mut insert = tx.prepare_cached("INSERT INTO annotations VALUES(?1, ?2, ?3)")?;
-            for (name, value) in annotations {
-                insert.execute(params![image, name, value])?;
-            }
-            Ok(())
-        })
-    }
-
     /// The annotations that an image was built with.
     pub fn annotations(&self, id: &ImageId) -> Result<BTreeMap<String, String>, StoreError> {
         self.core.db.read(|tx| {
@@ -31,4 +15,19 @@ impl Images {
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
+}
+
+/// Gives an image these annotations, in place of those it had.
+pub(super) fn record(
+    tx: &Transaction,
+    id: &ImageId,
+    annotations: &BTreeMap<String, String>,
+) -> Result<(), StoreError> {
+    let image = Bytes32::from(id);
+    tx.prepare_cached("DELETE FROM annotations WHERE image = ?1")?.execute([&image])?;
+    let mut insert = tx.prepare_cached("INSERT INTO annotations VALUES(?1, ?2, ?3)")?;
+    for (name, value) in annotations {
+        insert.execute(params![image, name, value])?;
+    }
+    Ok(())
 }

@@ -79,12 +79,12 @@ impl Images {
     /// Stores an image whose layers are all here already. It has no name until [`Self::tag`]. `parent` is noted
     /// by the classic builder only. An image that is here already keeps its record.
     pub fn put(&self, config: &Raw<ImageConfig>, parent: Option<&ImageId>) -> Result<ImageId, StoreError> {
-        self.put_named(config, parent, &[], None)
+        self.put_named(config, parent, &[], &|_, _| Ok(()))
     }
 
     /// [`Self::put`] and [`Self::tag`] in one transaction, so that no prune finds the image without its names.
     pub fn publish(&self, config: &Raw<ImageConfig>, names: &[Reference]) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names, None)
+        self.put_named(config, None, names, &|_, _| Ok(()))
     }
 
     /// [`Self::publish`] of an image that came from a registry, with what is known of it there.
@@ -94,7 +94,18 @@ impl Images {
         names: &[Reference],
         origin: &Origin,
     ) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names, Some(origin))
+        self.put_named(config, None, names, &|tx, id| origin::record(tx, id, origin))
+    }
+
+    /// [`Self::publish`] of an image that was built here, with the annotations for its manifests, which are made when it is
+    /// sent or saved. They take the place of those it had.
+    pub fn publish_built(
+        &self,
+        config: &Raw<ImageConfig>,
+        names: &[Reference],
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<ImageId, StoreError> {
+        self.put_named(config, None, names, &|tx, id| annotations::record(tx, id, annotations))
     }
 
     fn put_named(
@@ -102,7 +113,7 @@ impl Images {
         config: &Raw<ImageConfig>,
         parent: Option<&ImageId>,
         names: &[Reference],
-        origin: Option<&Origin>,
+        note: &dyn Fn(&Transaction, &ImageId) -> Result<(), StoreError>,
     ) -> Result<ImageId, StoreError> {
         let id = ImageId::new(*config.digest());
         let value = config.value();
@@ -121,9 +132,7 @@ impl Images {
                 )?
                 .execute(params![key, Bytes32::from(parent)])?;
             }
-            if let Some(origin) = origin {
-                origin::record(tx, &id, origin)?;
-            }
+            note(tx, &id)?;
             for name in names {
                 tags::point(tx, name, &id)?;
             }
