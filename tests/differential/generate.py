@@ -32,7 +32,7 @@ class Case:
     """With `modern` also what 20.10 does otherwise, each read in the code of 2026: pipes in the context; --chmod, which leaves
     implied directories alone; a destination `/o/.`, which it takes for `/o`; `WORKDIR /w/../y`, for which a RUN makes /w; a
     link whose target holds `[`, which it and its successors take for a pattern; wildcards beyond what a link to a file
-    matches, which fail; flags of ADD on archives."""
+    matches, which fail; flags of ADD on archives; mounts, of whose targets it leaves empty directories behind."""
 
     def __init__(self, seed, modern=False):
         self.r, self.modern = random.Random(seed), modern
@@ -145,7 +145,7 @@ class Case:
             "setfattr -n user.x -v y /etc/passwd || true", "chown 77 /etc/group; chmod 4755 /etc/profile || true"])
         mounts = self.r.choice(["", "", "", "", "", "--mount=type=tmpfs,target=/srv ", "--mount=type=cache,target=/opt/c ",
                                 "--mount=target=/mnt/ctx ", "--mount=type=bind,target=/o ", "--mount=type=tmpfs,target=/new/deep "])
-        if line.startswith("["):
+        if line.startswith("[") or not self.modern:
             mounts = ""
         return "RUN " + mounts + line.replace("N", str(self.made)).replace("HOST%dAME" % self.made, "HOSTNAME")
 

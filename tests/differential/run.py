@@ -14,12 +14,20 @@ import conform, generate  # noqa: E402
 Options = collections.namedtuple("Options", "cli cases golden base_tar cache timeout record")
 
 
+class Runner(conform.Runner):
+    """Names the context by its whole path: Docker's client takes every "." for the same context, sends only what differs in
+    size or time from the one before, and so builds with another case's files."""
+
+    def build(self, case, ctx, tag, item):
+        return super().build(case, ctx, tag, dict(item, context=os.path.normpath(os.path.join(ctx, item.get("context", ".")))))
+
+
 class Side:
     """One builder; remembers its results by case name."""
 
     def __init__(self, name, cli, cases, opts):
         self.keep = opts.keep and os.path.join(opts.keep, name)
-        self.runner = conform.Runner(Options(cli, cases, "", opts.base_tar, False, 180, False))
+        self.runner = Runner(Options(cli, cases, "", opts.base_tar, False, 180, False))
         self.ready, self.opts = False, opts
         if self.keep:
             os.makedirs(self.keep, exist_ok=True)
@@ -71,6 +79,7 @@ def main():
     ap.add_argument("--base-tar", required=True)
     ap.add_argument("--seeds", help="FIRST-LAST")
     ap.add_argument("--cases")
+    ap.add_argument("--modern", action="store_true", help="also what Docker 20.10 does otherwise than its successors")
     ap.add_argument("--keep")
     ap.add_argument("--only-left", action="store_true", help="fill --keep and compare nothing")
     ap.add_argument("-j", type=int, default=1, dest="jobs")
@@ -80,7 +89,7 @@ def main():
         if opts.seeds:
             first, last = map(int, opts.seeds.split("-"))
             for seed in range(first, last + 1):
-                generate.write(seed, made)
+                generate.write(seed, made, opts.modern)
         names = sorted(n for n in os.listdir(cases) if os.path.exists(os.path.join(cases, n, "case.json")))
         sides = [Side("left", opts.left, cases, opts), Side("right", opts.right, cases, opts)]
         wanted = sides[:1] if opts.only_left else sides
