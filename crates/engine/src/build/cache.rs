@@ -40,13 +40,34 @@ impl<'a> StoreCache<'a> {
         }
         for key in keys {
             let Some(record) = self.shared.lookup(key) else { continue };
-            if self.store.cache().get(key.as_bytes()).map_err(failed)?.is_some() {
+            if self.store.cache().get(key.as_bytes()).map_err(failed)?.is_some()
+                || !self.is_proven(&record)?
+            {
                 continue;
             }
             let place = record.place.map(|place| Place { scope: scope.to_owned(), ..place });
             self.keep(key, &CacheRecord { place, ..record })?;
         }
         Ok(())
+    }
+
+    /// Whether the cache that a record comes from has those of its layers that are here already. They would not be
+    /// fetched, and so whoever writes a cache could get any layer of this machine into an image by its mere name.
+    fn is_proven(&self, record: &CacheRecord) -> Result<bool, WorkerError> {
+        let CacheResult::Layers(layers) = &record.result else { return Ok(true) };
+        let names: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+        for (layer, offered) in self.shared.offered(&names) {
+            // An image of this store has its layers, and no blobs.
+            let is_here = self.store.layers().layer(&layer).map_err(failed)?.is_some();
+            if !is_here || offered.blob().size == 0 || offered.is_known(self.store, &layer).map_err(failed)? {
+                continue;
+            }
+            if !offered.is(&layer).unwrap_or(false) {
+                return Ok(false);
+            }
+            offered.remember(self.store, &layer).map_err(failed)?;
+        }
+        Ok(true)
     }
 
     /// False when a layer of the record is not here.
@@ -118,7 +139,10 @@ impl CacheIndex for StoreCache<'_> {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).push(*key.as_bytes());
             return Ok(record);
         }
-        Ok(self.shared.take(key))
+        match self.shared.take(key) {
+            Some(record) if self.is_proven(&record)? => Ok(Some(record)),
+            _ => Ok(None),
+        }
     }
 
     fn record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), WorkerError> {

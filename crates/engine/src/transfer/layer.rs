@@ -284,10 +284,7 @@ impl<'a> Fetcher<'a> {
             Fault::from(error)
         })?;
         let seen = |done| tell(Status::Extracting { done, total: blob.size });
-        let limit = match self.max_inflation {
-            0 => u64::MAX,
-            times => HARMLESS.max(blob.size.saturating_mul(times)),
-        };
+        let limit = inflation_limit(blob.size, self.max_inflation);
         let unpacked = (|| {
             let inflated = decompress(Box::new(Growing::new(file, growth, &seen)))?;
             let mut bounded = Bounded { inner: inflated, left: limit };
@@ -309,6 +306,14 @@ impl<'a> Fetcher<'a> {
             growth.refuse();
             Fault::Other(Box::new(error))
         })
+    }
+}
+
+/// How much a blob of this length may unpack to.
+pub(super) fn inflation_limit(length: u64, max_inflation: u64) -> u64 {
+    match max_inflation {
+        0 => u64::MAX,
+        times => HARMLESS.max(length.saturating_mul(times)),
     }
 }
 

@@ -1,17 +1,19 @@
 //! Layers that a shared cache, or the registry of a base image, has: they come when somebody needs them.
 use super::fetch::side_by_side;
-use super::layer::{Fetcher, Wanted};
+use super::layer::{Fetcher, Wanted, inflation_limit};
 use super::source::LayerSource;
 use super::{PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use strata_cache::{Place, PlaceError};
-use strata_oci::{Descriptor, DiffId};
+use strata_layer::compression::decompress;
+use strata_oci::{Descriptor, DiffId, Digest};
 use strata_registry::Repository;
-use strata_store::Lease;
+use strata_store::{Lease, RemoteBlob, Store, StoreError};
 
 /// A layer's blob, and where it is.
 #[derive(Clone)]
@@ -33,6 +35,40 @@ impl Offered {
     /// Where it is.
     pub(crate) fn place(&self) -> &Arc<dyn Place> {
         &self.place
+    }
+
+    /// Whether the store knows that the blob is a form of this layer.
+    pub(crate) fn is_known(&self, store: &Store, layer: &DiffId) -> Result<bool, StoreError> {
+        let digest = &self.blob.digest;
+        if digest == layer.digest() || store.blobs().recipe(layer, digest)?.is_some() {
+            return Ok(true);
+        }
+        Ok(store.blobs().remotes(layer)?.iter().any(|remote| remote.digest == *digest))
+    }
+
+    /// Whether the blob is a form of this layer: all of it is read, and nothing kept.
+    pub(crate) fn is(&self, layer: &DiffId) -> io::Result<bool> {
+        let limit = inflation_limit(self.blob.size, PullRequest::MAX_INFLATION);
+        let mut inflated = decompress(Box::new(self.open(0)?))?.take(limit);
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+        loop {
+            match inflated.read(&mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+        Ok(Digest::from_bytes(hasher.finalize().into()) == *layer.digest())
+    }
+
+    /// Remembers that the blob is a form of this layer, which was seen.
+    pub(crate) fn remember(&self, store: &Store, layer: &DiffId) -> Result<(), StoreError> {
+        let seen = RemoteBlob {
+            digest: self.blob.digest,
+            length: self.blob.size,
+            media_type: self.blob.media_type.clone(),
+            repository: self.place.repository().map(ToString::to_string).unwrap_or_default(),
+        };
+        store.blobs().remember_remote(layer, &seen)
     }
 
     /// Its bytes from `offset` on.
@@ -87,7 +123,12 @@ impl Engine {
             let fetcher = Fetcher::new(self.store(), lease.clone(), source, PullRequest::MAX_INFLATION);
             let wanted =
                 Wanted { layer: &offered.blob, diff_id: names[*position], below: &names[..*position] };
-            fetcher.fetch(&wanted, events, cancel)
+            fetcher.fetch(&wanted, events, cancel)?;
+            // A registry's was remembered by the fetcher.
+            if offered.place.repository().is_none() {
+                offered.remember(self.store(), &names[*position])?;
+            }
+            Ok(())
         })
     }
 }

@@ -530,6 +530,21 @@ fn a_cache_that_lies_gets_nowhere() {
         config["layers"][1]["annotations"]["diffID"] = other;
     });
     assert!(!well && told.contains("unpacks to"), "{told}");
+    // One that this machine has, and the cache has not: its name alone does not get it into an image.
+    second.file("secret/Dockerfile", b"FROM scratch\nCOPY f /\n");
+    second.file("secret/f", b"secret");
+    second.ok(&["build", "-q", "-t", "secret:1", "secret"]);
+    let secret = second.ok(&["inspect", "-f", "{{index .RootFS.Layers 0}}", "secret:1"]).trim().to_owned();
+    machines.build(first, &["--cache-to", &to]);
+    rewrite(first, |config, _| {
+        for layer in config["layers"].as_array_mut().expect("layers").iter_mut().skip(1) {
+            layer["annotations"]["diffID"] = Value::from(secret.clone());
+        }
+    });
+    machines.build(second, &["--cache-from", &from]);
+    assert!(!id(second).contains(&secret), "{}", id(second));
+    second.ok(&["rmi", "app:1", "secret:1"]);
+    second.ok(&["builder", "prune", "-af"]);
     // One that somebody has deleted.
     let (well, told) = lying(|config, layers| {
         let gone = Value::from(Digest::of(b"gone").to_string());
