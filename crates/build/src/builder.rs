@@ -1,4 +1,5 @@
 //! The entry: one build from options to image.
+use crate::buildkit::Vertex;
 use crate::check::check;
 use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
@@ -70,6 +71,8 @@ pub struct KnownStep<L> {
     pub cache_mounts: Vec<String>,
     /// Which of the image's own layers ([`Built::made`]) it made, if one of them.
     pub in_image: Option<usize>,
+    /// What BuildKit calls it, if that was asked for and it has such a name.
+    pub vertex: Option<Vertex>,
 }
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {

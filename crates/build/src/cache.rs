@@ -1,5 +1,6 @@
 //! Cache keys, what they stand for, and where they are kept.
 use crate::WorkerError;
+use crate::buildkit::Vertex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -134,6 +135,17 @@ pub trait CacheIndex: Sync {
 
     /// Keeps a record, in place of one with this key.
     fn record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), WorkerError>;
+
+    /// Whether there are caches of BuildKit's to be asked.
+    fn has_vertices(&self) -> bool {
+        false
+    }
+
+    /// The layers above `root` that a cache of BuildKit's has for a step. Steps are asked for in their order, each after
+    /// those it stands on, which are remembered by their keys.
+    fn find_vertex(&self, _key: &CacheKey, _vertex: &Vertex, _root: &[DiffId]) -> Option<Vec<CachedLayer>> {
+        None
+    }
 
     /// The newest record of every [`Place`] of one stage (those without a place are not asked for here).
     fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError>;

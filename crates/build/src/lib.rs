@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod buildkit;
 mod cache;
 mod check;
 mod device;

@@ -41,6 +41,8 @@ pub struct BuildOptions {
     pub run_inputs: Vec<Input>,
     /// The main context's `.dockerignore`, for the lint rule about files that it hides.
     pub ignore: Option<Ignore>,
+    /// Steps are told by BuildKit's names as well: for an export that it reads.
+    pub vertices: bool,
     /// Steps that may run at once; 0 counts as 1.
     pub jobs: usize,
     /// What makes this Dockerfile the same one as in an earlier build, for explaining misses: its path, say.
@@ -64,6 +66,7 @@ impl Default for BuildOptions {
             devices: Vec::new(),
             run_inputs: Vec::new(),
             ignore: None,
+            vertices: false,
             jobs: 4,
             scope: String::new(),
         }

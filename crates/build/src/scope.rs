@@ -32,12 +32,10 @@ impl Env {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Replaces in place, or appends.
+    /// What is set last stands last, also where it was set before: as in BuildKit, whose keys have it so.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value.to_owned(),
-            None => self.0.push((name.to_owned(), value.to_owned())),
-        }
+        self.remove(name);
+        self.0.push((name.to_owned(), value.to_owned()));
     }
 
     fn remove(&mut self, name: &str) {

@@ -121,6 +121,15 @@ pub trait Worker: Sync {
         detail: Detail,
     ) -> Result<Selected, WorkerError>;
 
+    /// Digest of the files of a copy as BuildKit computes it ([`crate::buildkit`]); `None` if it cannot be told.
+    fn content_digest(
+        &self,
+        _origin: Origin<'_, Self::Layer>,
+        _paths: &[String],
+    ) -> Result<Option<Digest>, WorkerError> {
+        Ok(None)
+    }
+
     /// Makes a layer on `parents` out of files (COPY, ADD, WORKDIR). For a step with `link` the parents are empty.
     fn copy(
         &self,

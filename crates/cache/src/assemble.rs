@@ -1,6 +1,7 @@
 //! From the steps of a build to a config.
 use crate::{Annotations, Config, KeptMount, Layer, Link, Made, Outcome, Record, Selected, Step, Steps};
 use std::collections::BTreeMap;
+use strata_build::buildkit::{Node, Source, Vertex};
 use strata_build::{CacheKey, CachedLayer, Input};
 use strata_oci::{Descriptor, DiffId, Digest};
 
@@ -35,6 +36,8 @@ pub struct Assembly {
     layers: BTreeMap<(Digest, i64), usize>,
     made: BTreeMap<Made, usize>,
     records: BTreeMap<CacheKey, usize>,
+    /// Records by BuildKit's names.
+    vertices: BTreeMap<Node, usize>,
 }
 
 impl Assembly {
@@ -70,13 +73,17 @@ impl Assembly {
             below = Some(index);
         }
         let (Some(made), Some(top)) = (below, step.layers.last()) else { return false };
+        let outcome = Outcome { layer: self.steps.made[made].layer, created_at: Some(top.created) };
+        if let Some(vertex) = self.vertices.get(&Node::Step(step.key)) {
+            self.config.records[*vertex].results.push(outcome);
+        }
         let inputs = step.below.and_then(|below| self.records.get(&below).copied());
         let record = self.config.records.len();
         self.records.insert(step.key, record);
         self.config.records.push(Record {
             digest: Digest::from_bytes(*step.key.as_bytes()),
             inputs: inputs.map(|link| vec![Link { selector: String::new(), link }]).into_iter().collect(),
-            results: vec![Outcome { layer: self.steps.made[made].layer, created_at: Some(top.created) }],
+            results: vec![outcome],
             chains: Vec::new(),
         });
         self.steps.steps.push(Step {
@@ -88,6 +95,38 @@ impl Assembly {
             made,
         });
         true
+    }
+
+    /// Adds what BuildKit calls a step, before the step itself if that is exported at all. Those that it stands on are in
+    /// already; on one that is not, BuildKit cannot find it either, and it is left out.
+    pub fn vertex(&mut self, key: CacheKey, vertex: &Vertex) {
+        if self.vertices.contains_key(&Node::Step(key)) {
+            return;
+        }
+        let inputs: Vec<Vec<Link>> = vertex.inputs.iter().map(|sources| self.links(sources)).collect();
+        if inputs.iter().any(Vec::is_empty) {
+            return;
+        }
+        self.vertices.insert(Node::Step(key), self.config.records.len());
+        let (results, chains) = (Vec::new(), Vec::new());
+        self.config.records.push(Record { digest: vertex.digest, inputs, results, chains });
+    }
+
+    fn links(&mut self, sources: &[Source]) -> Vec<Link> {
+        let mut links = Vec::new();
+        for Source { selector, node } in sources {
+            if let Node::Leaf(digest) = node
+                && !self.vertices.contains_key(node)
+            {
+                self.vertices.insert(*node, self.config.records.len());
+                let record =
+                    Record { digest: *digest, inputs: Vec::new(), results: Vec::new(), chains: Vec::new() };
+                self.config.records.push(record);
+            }
+            let selector = selector.map_or_else(String::new, |selector| selector.to_string());
+            links.extend(self.vertices.get(node).map(|link| Link { selector, link: *link }));
+        }
+        links
     }
 
     /// Adds what selected files are.

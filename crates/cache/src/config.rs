@@ -12,9 +12,9 @@ pub const CONFIG_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
 pub const CONFIG_LIMIT: u64 = 32 << 20;
 
 /// The annotation of a layer's descriptor that names its uncompressed form.
-pub(crate) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+pub const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 /// The annotation of a layer's descriptor that says when it was made.
-pub(crate) const CREATED: &str = "buildkit/createdat";
+pub const CREATED: &str = "buildkit/createdat";
 
 /// All that a place knows: which steps gave which layers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

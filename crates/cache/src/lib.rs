@@ -23,13 +23,16 @@ mod registry;
 pub mod s3;
 mod spec;
 mod steps;
+mod vertices;
 
 pub use assemble::{Assembly, Exported};
 pub use config::{
-    Annotations, CONFIG_LIMIT, CONFIG_TYPE, Chain, Config, ConfigError, Layer, Link, Outcome, Record,
+    Annotations, CONFIG_LIMIT, CONFIG_TYPE, CREATED, Chain, Config, ConfigError, Layer, Link, Outcome,
+    Record, UNCOMPRESSED,
 };
 pub use local::LocalPlace;
 pub use place::{Content, Found, Place, PlaceError, Sent};
 pub use registry::{Form, RegistryPlace};
 pub use spec::{Destination, Directory, Location, Mounts, Source, SpecError};
 pub use steps::{KeptMount, Made, Selected, Step, Steps};
+pub use vertices::Vertices;

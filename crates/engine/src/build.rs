@@ -6,6 +6,7 @@ mod cache;
 mod cache_images;
 mod changes;
 mod check;
+mod content_digest;
 mod context;
 mod dry_run;
 mod exec;
@@ -252,6 +253,7 @@ fn options(
         context_times,
         devices: worker.devices().known(),
         run_inputs: run_inputs::of(request),
+        vertices: !request.cache_to.is_empty(),
         ..request.options.clone()
     })
 }

@@ -28,6 +28,15 @@ impl Lenders {
         Self(Mutex::new(std::iter::repeat_with(Account::default).take(images).collect()))
     }
 
+    /// Something of them was used, if not their layers' history.
+    pub(super) fn used(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter_mut()
+            .for_each(|account| account.lent += 1);
+    }
+
     fn note(&self, image: usize, found: Result<(), Difference>) {
         let account = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner)[image];
         match found {
@@ -106,7 +115,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     ) -> Result<Result<Loan<W::Layer>, Difference>, WorkerError> {
         let draft = &self.plan.stages[&stage].image;
         let layers: Vec<Option<DiffId>> = progress.layers.iter().map(|made| made.handle.name()).collect();
-        let root = draft.root.as_ref().map(|key| self.images[key].config.value());
+        let root = self.root_config(stage);
         let found = Sought { root, rows: &draft.expected, layers: &layers }.find(image.image.config.value());
         let lent = match found {
             Ok(lent) => lent,

@@ -15,7 +15,9 @@ mod record;
 mod run;
 mod stage;
 mod trace;
+mod vertex;
 
+use crate::buildkit::Vertex;
 use crate::key::{Parent, StepKey};
 use crate::lower::{InputRef, Plan};
 use crate::stages::{Bases, StageBase};
@@ -79,6 +81,10 @@ struct Solver<'a, W: Worker, C> {
     /// Keys of steps that were run or found after others had been run, by stage and position.
     traced: Mutex<BTreeMap<(usize, usize), StepKey>>,
     lenders: borrow::Lenders,
+    /// What BuildKit calls steps, by stage and position.
+    vertices: Mutex<BTreeMap<(usize, usize), Option<Vertex>>>,
+    /// Steps that BuildKit's caches have been told of.
+    sighted: Mutex<BTreeSet<CacheKey>>,
     /// Steps told of as cached.
     announced: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
@@ -110,6 +116,8 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         recorder: record::Recorder::new(recorder),
         traced: Mutex::default(),
         lenders: borrow::Lenders::new(with.cache_images.len()),
+        vertices: Mutex::default(),
+        sighted: Mutex::default(),
         announced: Mutex::default(),
         failure: Mutex::default(),
     };
@@ -194,6 +202,12 @@ impl<'a, W: Worker, C: CacheIndex> Solver<'a, W, C> {
         cached.iter().for_each(|step| self.cached(step.id));
     }
 
+    /// Config of the image at the bottom of a stage.
+    fn root_config(&self, stage: usize) -> Option<&'a strata_oci::ImageConfig> {
+        let root = self.plan.stages[&stage].image.root.as_ref()?;
+        Some(self.images[root].config.value())
+    }
+
     /// Layers of the image at the bottom of a stage.
     fn root(&self, stage: usize) -> &'a [W::Layer] {
         let root = self.plan.stages[&stage].image.root.as_ref();
@@ -221,6 +235,11 @@ impl<L> Files<L> {
             Self::Named(name) => Origin::Named(name),
             Self::Layers(layers) => Origin::Layers(layers),
         }
+    }
+
+    /// The build's own context, if that is what an input is.
+    fn of_context(input: Option<&InputRef>) -> Option<Self> {
+        matches!(input, Some(InputRef::Context)).then_some(Self::Context)
     }
 
     /// For everything but stages, which must be solved first.

@@ -112,10 +112,13 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             self.trace(stage, position, key);
             return Ok(());
         }
-        if self.borrow(stage, position, step, &ready, progress)? {
+        if self.take_vertex(stage, position, step, &ready, progress)?
+            || self.borrow(stage, position, step, &ready, progress)?
+        {
             self.trace(stage, position, key);
             return Ok(());
         }
+        let inputs = ready.files.first().cloned();
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(flights.entry(ready.key.chain).or_default())
@@ -130,6 +133,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             self.cached(step.id);
         }
         if !progress.tainted {
+            if self.options.vertices {
+                // Now, because the files of other stages are at hand.
+                let failed = |error| self.fail(step.site.error(BuildErrorKind::Worker(error)));
+                self.name(stage, position, &key, inputs.as_ref()).map_err(failed)?;
+            }
             self.trace(stage, position, key);
         }
         progress.executed = true;

@@ -1,5 +1,6 @@
 //! Which steps a build consists of, by their keys: what an export of its cache speaks of.
-use super::{Solver, ground};
+use super::{Files, Solver, ground};
+use crate::buildkit::Vertex;
 use crate::key::{self, Parent, StepKey};
 use crate::lower::{InputRef, Op};
 use crate::stages::StageBase;
@@ -16,7 +17,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
 
     /// The key that a step turned out to have, or, if nobody came that far, the one it was looked up by. What was run
     /// and has no key here was made of files that were changing: its first key speaks of others.
-    fn traced(&self, stage: usize, position: usize) -> Option<StepKey> {
+    pub(super) fn traced(&self, stage: usize, position: usize) -> Option<StepKey> {
         let traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
         let chain = self.chains.get(&stage)?;
         let looked_up = || {
@@ -60,10 +61,19 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                     root: self.root(stage).to_vec(),
                     cache_mounts: cache_mounts(&lowered.steps[position].op),
                     in_image: first.get(&stage).map(|first| first + position),
+                    vertex: self.vertex(stage, position),
                 });
             }
         }
         steps
+    }
+
+    /// What BuildKit calls a step, for an export. One that cannot be told is only not exported.
+    fn vertex(&self, stage: usize, position: usize) -> Option<Vertex> {
+        let wanted = self.options.vertices && self.options.run_inputs.is_empty() && self.plan.epoch.is_none();
+        let key = self.traced(stage, position).filter(|_| wanted)?;
+        let files = Files::of_context(self.plan.stages[&stage].steps[position].inputs.first());
+        self.name(stage, position, &key, files.as_ref()).ok().flatten()
     }
 
     /// The stages whose layers are the image's, with the number of their first layer among its own.

@@ -1,7 +1,8 @@
 //! The build cache on the store, and behind it what other machines share.
 use super::shared::Shared;
 use std::sync::{Mutex, PoisonError};
-use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, Place, WorkerError};
+use strata_build::buildkit::Vertex;
+use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, Place, WorkerError};
 use strata_oci::DiffId;
 use strata_store::{Store, StoreError};
 
@@ -152,6 +153,14 @@ impl CacheIndex for StoreCache<'_> {
             waiting.push((*key, record.clone()));
         }
         Ok(())
+    }
+
+    fn has_vertices(&self) -> bool {
+        self.shared.has_vertices()
+    }
+
+    fn find_vertex(&self, key: &CacheKey, vertex: &Vertex, root: &[DiffId]) -> Option<Vec<CachedLayer>> {
+        self.shared.find_vertex(key, vertex, root)
     }
 
     fn earlier(&self, scope: &str, stage: &str) -> Result<Vec<CacheRecord>, WorkerError> {

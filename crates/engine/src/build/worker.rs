@@ -290,6 +290,15 @@ impl Worker for EngineWorker<'_> {
         Ok(Selected { digest, files })
     }
 
+    fn content_digest(
+        &self,
+        origin: Origin<'_, LayerHandle>,
+        paths: &[String],
+    ) -> Result<Option<Digest>, WorkerError> {
+        self.check_cancelled()?;
+        self.buildkit_digest(origin, paths)
+    }
+
     fn copy(
         &self,
         parents: &[LayerHandle],

@@ -93,6 +93,11 @@ impl Selection {
         }))
     }
 
+    /// What the paths mean, match by match: the name as written or matched, the real path, the entry there.
+    pub fn roots(&self) -> impl Iterator<Item = (&[u8], &[u8], &Entry)> {
+        self.roots.iter().map(|root| (root.name.as_slice(), root.path.as_slice(), &root.entry))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.roots.iter().map(|root| root.items.len()).sum()

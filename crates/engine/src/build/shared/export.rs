@@ -110,6 +110,9 @@ impl Engine {
         })?;
         let placed = placed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut assembly = Assembly::new(report.platform.to_string(), placed);
+        for step in &report.known.steps {
+            step.vertex.iter().for_each(|vertex| assembly.vertex(step.key, vertex));
+        }
         for step in contents.steps {
             assembly.step(step);
         }

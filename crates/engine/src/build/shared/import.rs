@@ -6,14 +6,20 @@ use crate::transfer::{Offered, side_by_side};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use strata_build::buildkit::Vertex;
 use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
-use strata_cache::{ConfigError, Form, Found, Location, Mounts, Place, PlaceError, Step, Steps, inline};
+use strata_cache::{
+    CREATED, ConfigError, Form, Found, Location, Mounts, Place, PlaceError, Step, Steps, UNCOMPRESSED,
+    Vertices, inline,
+};
 use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, media_type};
 
 /// What the sources brought. Of several that have a record of a step, the one given first counts.
 #[derive(Default)]
 pub(in super::super) struct Shared {
     sources: Vec<Imported>,
+    /// Which records of BuildKit's, of the sources that have no others, the steps so far are.
+    vertices: Vec<(Imported, Mutex<Vertices>)>,
     /// Images that carry no records of ours: they may lend layers.
     images: Vec<Reference>,
     /// By step: which source, and which of its steps.
@@ -32,7 +38,7 @@ pub(in super::super) struct Shared {
 enum Source {
     Cache(Imported),
     /// An image without a cache, or with one of BuildKit's.
-    Image(Reference),
+    Image(Reference, Option<Imported>),
 }
 
 /// A source that could be read.
@@ -65,11 +71,14 @@ impl Shared {
         for (source, read) in request.cache_from.iter().zip(read) {
             let usable = |source: Source| match &source {
                 Source::Cache(imported) => imported.usable(platform).map(|()| source),
-                Source::Image(_) => Ok(source),
+                Source::Image(..) => Ok(source),
             };
             match read.and_then(usable) {
                 Ok(Source::Cache(imported)) => shared.add(imported),
-                Ok(Source::Image(reference)) => shared.images.push(reference),
+                Ok(Source::Image(reference, imported)) => {
+                    shared.images.push(reference);
+                    imported.into_iter().for_each(|imported| shared.add(imported));
+                }
                 Err(why) => {
                     let message = format!("--cache-from {}: not used: {why}", source.text);
                     events.event(Event::Warning { message: &message, span: None });
@@ -80,6 +89,11 @@ impl Shared {
     }
 
     fn add(&mut self, imported: Imported) {
+        if imported.steps().is_none() {
+            let vertices = Vertices::new(&imported.found.config);
+            self.vertices.push((imported, Mutex::new(vertices)));
+            return;
+        }
         let at = self.sources.len();
         if let Some(steps) = imported.steps() {
             for (index, step) in steps.steps.iter().enumerate() {
@@ -99,6 +113,37 @@ impl Shared {
     /// Whether a source says that it has this layer in some form.
     pub(super) fn claims(&self, layer: &DiffId) -> bool {
         self.claimed.contains(layer)
+    }
+
+    /// Whether a source has records of BuildKit's alone.
+    pub(in super::super) fn has_vertices(&self) -> bool {
+        !self.vertices.is_empty()
+    }
+
+    /// The layers above an image that a record of BuildKit's gives for a step.
+    pub(in super::super) fn find_vertex(
+        &self,
+        key: &CacheKey,
+        vertex: &Vertex,
+        root: &[DiffId],
+    ) -> Option<Vec<CachedLayer>> {
+        let mut found = None;
+        // Every source is told, whoever has it: what comes next may stand on it.
+        for (source, vertices) in &self.vertices {
+            let mut vertices = vertices.lock().unwrap_or_else(PoisonError::into_inner);
+            let records = vertices.find(&source.found.config, key, vertex);
+            let mut stacks = records.iter().flat_map(|record| source.found.config.results(*record));
+            if found.is_none() {
+                found = stacks.find_map(|stack| source.above(root, &stack)).map(|layers| (source, layers));
+            }
+        }
+        let (source, layers) = found?;
+        source.used.store(true, Ordering::Relaxed);
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (layer, offered) in &layers {
+            offers.entry(layer.diff_id).or_insert_with(|| offered.clone());
+        }
+        Some(layers.into_iter().map(|(layer, _)| layer).collect())
     }
 
     /// Images that may lend layers.
@@ -228,8 +273,12 @@ impl Shared {
             watching.event(Event::Warning { message: &message, span: None });
         }
         let Some(missed) = watching.first_run() else { return };
-        for source in self.sources.iter().filter(|source| !source.used.load(Ordering::Relaxed)) {
-            let records = source.steps().map_or(0, |steps| steps.steps.len());
+        // An image of which no layer could be used says so itself.
+        let others = self.vertices.iter().map(|(source, _)| source).filter(|source| !source.found.in_image);
+        let unused = self.sources.iter().chain(others).filter(|source| !source.used.load(Ordering::Relaxed));
+        for source in unused {
+            let config = &source.found.config;
+            let records = source.steps().map_or(config.records.len(), |steps| steps.steps.len());
             let message = format!(
                 "--cache-from {}: none of its {records} records suited this build: {missed}",
                 source.name
@@ -251,7 +300,7 @@ impl Imported {
             Location::Registry(reference) | Location::Image(reference)
                 if self.found.in_image && self.steps().is_none() =>
             {
-                Source::Image(reference.clone())
+                Source::Image(reference.clone(), Some(self))
             }
             _ => Source::Cache(self),
         }
@@ -263,13 +312,28 @@ impl Imported {
 
     /// Why none of its records can suit, whatever is built.
     fn usable(&self, platform: &Platform) -> Result<(), String> {
-        let Some(steps) = self.steps() else {
-            return Err("it holds records of BuildKit's own only".to_owned());
-        };
+        let Some(steps) = self.steps() else { return Ok(()) };
         if steps.platform != platform.to_string() {
             return Err(format!("it was built for {}, not for {platform}", steps.platform));
         }
         Ok(())
+    }
+
+    /// The layers of a stack that are above an image; `None` if it does not stand on it.
+    fn above(&self, root: &[DiffId], stack: &[usize]) -> Option<Vec<(CachedLayer, Offered)>> {
+        let made = |layer: &usize| {
+            let known = &self.found.config.layers[*layer];
+            let told = || self.found.blobs.get(&known.blob)?.annotations.get(CREATED)?.parse().ok();
+            let at = known.annotations.as_ref().and_then(|known| known.created_at).or_else(told);
+            // How large it is shows when it is here.
+            let made =
+                strata_cache::Made { layer: *layer, below: None, size: 0, created: at.unwrap_or_default() };
+            self.layer(made)
+        };
+        let layers: Vec<_> = stack.iter().map(made).collect::<Option<_>>()?;
+        let stands = layers.len() > root.len()
+            && layers.iter().zip(root).all(|((layer, _), root)| layer.diff_id == *root);
+        stands.then(|| layers[root.len()..].to_vec())
     }
 
     /// A layer with where it is; `None` for one that the place does not have, or does not know by name.
@@ -281,8 +345,10 @@ impl Imported {
     /// A layer of the config by its index; `None` likewise.
     fn offer(&self, layer: usize) -> Option<(DiffId, Offered)> {
         let layer = &self.found.config.layers[layer];
-        let diff_id = layer.annotations.as_ref()?.diff_id?;
         let blob = self.found.blobs.get(&layer.blob)?.clone();
+        // BuildKit tells it in the manifest alone.
+        let told = || blob.annotations.get(UNCOMPRESSED)?.parse().ok();
+        let diff_id = layer.annotations.as_ref().and_then(|known| known.diff_id).or_else(told)?;
         Some((diff_id, Offered::new(Arc::clone(&self.place), blob)))
     }
 }
@@ -322,7 +388,7 @@ fn read(
         let imported = found.map(|found| Imported::new(source, place, found));
         return Ok(match imported {
             Some(imported) => imported.or_image(&source.location),
-            None => Source::Image(reference.clone()),
+            None => Source::Image(reference.clone(), None),
         });
     }
     let aside = Aside::begin(events, number, format!("importing cache manifest from {place}"));
@@ -333,7 +399,7 @@ fn read(
         Ok(None) => Err("nothing of that name is there yet".to_owned()),
         Err(error) => match (&error, &source.location) {
             (PlaceError::PlainImage { .. }, Location::Registry(reference) | Location::Image(reference)) => {
-                Ok(Source::Image(reference.clone()))
+                Ok(Source::Image(reference.clone(), None))
             }
             _ => Err(with_causes(&error)),
         },

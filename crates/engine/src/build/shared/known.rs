@@ -45,6 +45,7 @@ impl Known {
             selections: step.selections.clone(),
             in_image: step.in_image,
             cache_mounts: step.cache_mounts.clone(),
+            vertex: step.vertex.clone(),
         });
         let steps = steps.collect();
         Self { steps, selections: worker.selections().clone(), offers, shared: Arc::clone(shared) }
