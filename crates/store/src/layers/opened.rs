@@ -7,8 +7,8 @@ use crate::root::sync_directory;
 use crate::staging::Staging;
 use fs_err as fs;
 use rusqlite::{OptionalExtension as _, params};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use strata_layer::{Layer, Limits, Stack};
 use strata_oci::{DiffId, Digest};
 
@@ -19,10 +19,8 @@ pub(super) struct Opened(Mutex<Shared>);
 #[derive(Default)]
 struct Shared {
     layers: HashMap<(DiffId, String), Weak<Layer>>,
-    /// Those opened last stay open: who makes hundreds of layers one on top of the other opens each of them once.
-    recent: VecDeque<Arc<Layer>>,
-    /// Bytes of their indexes.
-    recent_bytes: usize,
+    /// The stack opened last stays open: who makes hundreds of layers one on top of the other opens each of them once.
+    recent: Vec<(DiffId, Arc<Layer>)>,
 }
 
 /// Bytes of indexes that stay in memory for the next who asks, so that small layers do and large ones do not.
@@ -34,18 +32,34 @@ impl Shared {
     }
 
     fn insert(&mut self, key: (DiffId, String), layer: &Arc<Layer>) {
-        self.recent_bytes += layer.image().bytes().len();
-        self.recent.push_back(Arc::clone(layer));
-        while self.recent_bytes > MOST_RECENT
-            && let Some(oldest) = self.recent.pop_front()
-        {
-            self.recent_bytes -= oldest.image().bytes().len();
-        }
         // Forgets the closed ones now and then: looking at all of them each time adds up.
         if self.layers.len() == self.layers.capacity() {
             self.layers.retain(|_, layer| layer.strong_count() > 0);
         }
         self.layers.insert(key, Arc::downgrade(layer));
+    }
+
+    /// Another stack is about to be opened: closes what is not part of it. Each open layer has a file descriptor.
+    fn make_room(&mut self, stack: &[LayerRecord]) {
+        let wanted: HashSet<&DiffId> = stack.iter().map(|record| &record.diff_id).collect();
+        self.recent.retain(|(diff_id, _)| wanted.contains(diff_id));
+    }
+
+    fn keep(&mut self, stack: &[LayerRecord], opened: &[Arc<Layer>]) {
+        let mut left = MOST_RECENT;
+        self.recent.clear();
+        for (record, layer) in stack.iter().zip(opened) {
+            if let Some(rest) = left.checked_sub(layer.image().bytes().len()) {
+                left = rest;
+                self.recent.push((record.diff_id, Arc::clone(layer)));
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,11 +85,13 @@ impl Layers {
 
     fn open_all(&self, layers: &[DiffId]) -> Result<Vec<Arc<Layer>>, StoreError> {
         let records = self.records(layers)?;
+        self.opened.lock().make_room(&records);
         let mut opened = Vec::with_capacity(layers.len());
         for (record, variant) in records.iter().zip(variants(&records)) {
             let layer = self.open_record(record, variant, &opened)?;
             opened.push(layer);
         }
+        self.opened.lock().keep(&records, &opened);
         Ok(opened)
     }
 
@@ -86,15 +102,14 @@ impl Layers {
         parents: &[Arc<Layer>],
     ) -> Result<Arc<Layer>, StoreError> {
         let key = (record.diff_id, variant);
-        let lock = || self.opened.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layer) = lock().find(&key) {
+        if let Some(layer) = self.opened.lock().find(&key) {
             return Ok(layer);
         }
         let index = self.read_index(record, &key.1, || Stack::new(parents.to_vec()))?;
         let tar = self.checked_tar(record)?.into_parts().0;
         let layer = Layer::open(index, tar).map_err(|error| StoreError::layer(&record.diff_id, error))?;
         let layer = Arc::new(layer);
-        lock().insert(key, &layer);
+        self.opened.lock().insert(key, &layer);
         Ok(layer)
     }
 
