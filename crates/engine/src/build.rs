@@ -4,6 +4,7 @@
 mod bases;
 mod cache;
 mod cache_images;
+mod cache_mounts;
 mod changes;
 mod check;
 mod content_digest;
@@ -24,6 +25,7 @@ mod ssh;
 mod tar_context;
 mod worker;
 
+pub use cache_mounts::CacheMount;
 pub(crate) use changes::apply_changes;
 pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};

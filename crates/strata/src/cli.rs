@@ -250,6 +250,9 @@ enum ContainerCommand {
 enum BuilderCommand {
     /// Build an image from a Dockerfile
     Build(Box<commands::build::Build>),
+    /// Look at and move the contents of `RUN --mount=type=cache`
+    #[command(subcommand)]
+    Cache(commands::builder_cache::BuilderCache),
     /// Remove build cache
     Prune(commands::builder_prune::BuilderPrune),
 }
@@ -350,6 +353,7 @@ impl BuilderCommand {
     fn run(self, global: &Global) -> Outcome {
         match self {
             Self::Build(args) => args.run(global),
+            Self::Cache(command) => command.run(global),
             Self::Prune(args) => args.run(global),
         }
     }

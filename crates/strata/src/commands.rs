@@ -2,6 +2,7 @@
 
 mod arguments;
 pub(crate) mod build;
+pub(crate) mod builder_cache;
 pub(crate) mod builder_prune;
 pub(crate) mod container_prune;
 pub(crate) mod debug;

@@ -159,17 +159,13 @@ impl EngineWorker<'_> {
         seed: Option<(Origin<'_, LayerHandle>, &str)>,
         (mode, uid, gid): (u32, u32, u32),
     ) -> Result<Digest, ExecError> {
-        let base = match seed {
-            None => format!("{mode:o} {uid} {gid}"),
-            Some((origin, source)) => {
-                let tree = self.tree(origin)?;
-                let seeded = copy::Selection::new(tree, &[source], SelectOptions::default())
-                    .and_then(|selection| selection.digest())
-                    .map_err(copy_failed)?;
-                format!("{mode:o} {uid} {gid} {}", hex::encode(seeded.0))
-            }
-        };
-        Ok(Digest::of(format!("{id}\0{base}").as_bytes()))
+        let Some((origin, source)) = seed else { return Ok(unseeded(id, (mode, uid, gid))) };
+        let tree = self.tree(origin)?;
+        let seeded = copy::Selection::new(tree, &[source], SelectOptions::default())
+            .and_then(|selection| selection.digest())
+            .map_err(copy_failed)?;
+        let seeded = hex::encode(seeded.0);
+        Ok(Digest::of(format!("{id}\0{mode:o} {uid} {gid} {seeded}").as_bytes()))
     }
 
     /// The directory of a cache mount, and its lock where others must stay out.
@@ -279,6 +275,11 @@ impl EngineWorker<'_> {
             other => other.map_err(io_failed),
         }
     }
+}
+
+/// Which cache it is that has this id and owner (mode, user, group), and begins empty.
+pub(super) fn unseeded(id: &str, (mode, uid, gid): (u32, u32, u32)) -> Digest {
+    Digest::of(format!("{id}\0{mode:o} {uid} {gid}").as_bytes())
 }
 
 /// Writes the id of a cache beside it, for whoever exports it.

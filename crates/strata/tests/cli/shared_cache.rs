@@ -415,6 +415,24 @@ fn cache_mounts_go_along() {
     assert!(told.contains("WARNING: cache mount objects: not imported from HOST/app:cache: "), "{told}");
     assert!(seen(&third).contains("7 750\n") && !seen(&third).contains("one"), "{}", seen(&third));
 
+    // By hand, as tars.
+    assert_eq!(second.ok(&["builder", "cache", "ls", "-q"]), "/other\nobjects\n");
+    second.ok(&["builder", "cache", "export", "objects", "objects.tar"]);
+    let fourth = World::new();
+    fourth.file("objects.tar", &fs_err::read(second.path("objects.tar")).expect("exported"));
+    let import = ["builder", "cache", "import", "--mode", "0750", "--uid", "7", "objects", "objects.tar"];
+    fourth.ok(&import);
+    let again = fourth.output(&import);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("cache mount objects is not empty"));
+    fourth.file("ctx/Dockerfile", changed.replace("HOST", &registry.host()).as_bytes());
+    machines.build(&fourth, &[]);
+    assert!(seen(&fourth).contains("7 750\ntwo\n"), "{}", seen(&fourth));
+    fourth.ok(&["builder", "cache", "export", "objects", "again.tar"]);
+    let tar = |world: &World, name| fs_err::read(world.path(name)).expect("exported");
+    assert!(tar(&fourth, "again.tar").len() == tar(&second, "objects.tar").len());
+    let unknown = fourth.output(&["builder", "cache", "export", "nobody", "-"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no cache mount nobody: `builder cache ls`"));
+
     let refused = third.output(&["build", "--cache-to", "type=inline,mounts=true", "ctx"]);
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("an inline cache has no room for cache mounts")

@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// The mounts of this store that have been used since their ids are written down: by name, with id and directory.
-    fn kept_mounts(&self) -> std::io::Result<BTreeMap<Digest, (String, PathBuf)>> {
+    pub(in super::super) fn kept_mounts(&self) -> std::io::Result<BTreeMap<Digest, (String, PathBuf)>> {
         let mut found = BTreeMap::new();
         let entries = match fs_err::read_dir(self.cache_mounts()) {
             Ok(entries) => entries,
