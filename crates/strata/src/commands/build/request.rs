@@ -68,7 +68,8 @@ fn unfetched(error: strata_engine::EngineError) -> Failure {
     unprepared(crate::failure::with_causes(&error))
 }
 
-type NamedContexts = BTreeMap<String, NamedContext>;
+/// What each name of `--build-context` means, where its files are, and images held for the build.
+type NamedContexts = (BTreeMap<String, NamedContext>, BTreeMap<String, ContextSource>, Vec<LayoutImage>);
 
 /// A flag's value that means nothing: told like every other failure of a build, as buildx does.
 pub(super) fn bad(message: impl std::fmt::Display) -> Failure {
@@ -329,10 +330,7 @@ impl Build {
     }
 
     /// What each name means, and where its files are.
-    fn named_contexts(
-        &self,
-        elsewhere: &Elsewhere<'_>,
-    ) -> Result<(NamedContexts, BTreeMap<String, ContextSource>, Vec<LayoutImage>), Failure> {
+    fn named_contexts(&self, elsewhere: &Elsewhere<'_>) -> Result<NamedContexts, Failure> {
         let (mut named, mut directories, mut layouts) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for text in &self.build_context {
             let (name, value) = text
