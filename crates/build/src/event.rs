@@ -84,6 +84,37 @@ pub enum Forecast {
     Undecided,
 }
 
+/// A layer of an image that is elsewhere is on its way, because a step needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetching<'a> {
+    /// The image's name.
+    pub image: &'a str,
+    /// The first digits of the layer's digest.
+    pub layer: &'a str,
+    /// How far it is.
+    pub state: FetchState,
+}
+
+/// How far a layer is that comes from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchState {
+    /// It has not begun, or another command is fetching it.
+    Waiting,
+    /// So many bytes of so many have come.
+    Downloading {
+        /// Bytes that came.
+        done: u64,
+        /// Bytes of the blob.
+        total: u64,
+    },
+    /// All of it came.
+    Downloaded,
+    /// It is being unpacked.
+    Unpacking,
+    /// It is here.
+    Done,
+}
+
 /// Something happened.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -106,6 +137,10 @@ pub enum Event<'a> {
     Failed(StepId, Duration),
     /// A step was stopped: the build was cancelled, or another step failed.
     Stopped(StepId, Duration),
+    /// A layer of an image that is elsewhere is on its way.
+    Fetching(Fetching<'a>),
+    /// What was missing of an image is here, after this time.
+    Fetched(&'a str, Duration),
     /// A lint rule found something.
     Lint(&'a Warning),
     /// Something worth telling; the spans may be empty.

@@ -44,7 +44,7 @@ pub use cache::{
 pub use device::{DeviceGrant, KnownDevice};
 pub use epoch::epoch_source;
 pub use error::{BuildError, BuildErrorKind};
-pub use event::{Cause, Event, EventSink, Forecast, Reason, StepId, StepInfo, Stream};
+pub use event::{Cause, Event, EventSink, FetchState, Fetching, Forecast, Reason, StepId, StepInfo, Stream};
 pub use git::{GitSource, GitSourceError};
 pub use lower::{ChangeError, apply_changes, file_name};
 pub use op::{

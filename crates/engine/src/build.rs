@@ -35,8 +35,8 @@ pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
 pub use ssh::{SshForward, SshSource};
 pub use strata_build::{
-    BuildError, BuildOptions, Cause, DeviceGrant, Entitlement, Event, EventSink, Forecast, NamedContext,
-    Network, NoCache, Reason, StepId, StepInfo, Stream,
+    BuildError, BuildOptions, Cause, DeviceGrant, Entitlement, Event, EventSink, FetchState, Fetching,
+    Forecast, NamedContext, Network, NoCache, Reason, StepId, StepInfo, Stream,
 };
 pub use strata_cache::{Destination as CacheDestination, Source as CacheSource};
 pub use strata_dockerfile::outline::{self, Outline, Target};

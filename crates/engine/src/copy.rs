@@ -22,7 +22,7 @@ pub use choose::{PlatformImage, platforms};
 pub use error::CopyError;
 pub use place::Place;
 
-use crate::transfer::{Outgoing, Progress, Status};
+use crate::transfer::{Outgoing, Progress, PushForm, Status};
 use crate::{Engine, EngineError};
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
@@ -174,8 +174,13 @@ impl Copier<'_> {
             };
             (self.observer)(&Step { id: id.to_owned(), size: None, placed });
         };
-        let pushed =
-            engine.push_config(&Outgoing::stored(&config), to, None, &events, &AtomicBool::new(false))?;
+        let pushed = engine.push_config(
+            &Outgoing::stored(&config),
+            to,
+            PushForm::default(),
+            &events,
+            &AtomicBool::new(false),
+        )?;
         Ok(Copied { digest: Some(pushed.digest), manifests: 1, bytes: None })
     }
 

@@ -5,20 +5,27 @@ pub use strata_serve::{
 };
 
 use std::io::Read;
-use std::sync::Arc;
-use strata_oci::Digest;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use strata_oci::{Descriptor, Digest};
 use strata_registry::{Error, Registries, Repository, Target};
 use strata_serve::{FetchedBlob, FetchedManifest, Upstream, UpstreamError};
+
+/// A registry that could not be reached is left alone for so long: meanwhile what is here is served at once, and nobody
+/// waits for connections that are not made.
+const REST: Duration = Duration::from_secs(10);
 
 /// A registry reached by the client: with its logins, certificates, proxies and retries.
 struct Mirrored {
     registries: Registries,
     host: String,
+    /// When it could not be reached, and why.
+    away: Mutex<Option<(Instant, String)>>,
 }
 
 /// The registry at `host` (`docker.io`, `localhost:5000`), to be mirrored.
 pub fn upstream(registries: Registries, host: impl Into<String>) -> Arc<dyn Upstream> {
-    Arc::new(Mirrored { registries, host: host.into() })
+    Arc::new(Mirrored { registries, host: host.into(), away: Mutex::default() })
 }
 
 impl Mirrored {
@@ -27,29 +34,47 @@ impl Mirrored {
     }
 }
 
-/// An answer, no such thing, or no answer. A registry does not tell strangers what exists: for them that is nothing.
-fn found<T>(result: Result<T, Error>) -> Result<Option<T>, UpstreamError> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(UpstreamError(error.to_string())),
+impl Mirrored {
+    /// An answer, no such thing, or no answer. A registry does not tell strangers what exists: for them that is nothing.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Registries) -> Result<T, Error>,
+    ) -> Result<Option<T>, UpstreamError> {
+        let away = || self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, why)) = &*away()
+            && since.elapsed() < REST
+        {
+            return Err(UpstreamError(why.clone()));
+        }
+        match question(&self.registries) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => {
+                if matches!(error, Error::Unreachable { .. } | Error::Broken { .. }) {
+                    *away() = Some((Instant::now(), error.to_string()));
+                }
+                Err(UpstreamError(error.to_string()))
+            }
+        }
     }
 }
 
 impl Upstream for Mirrored {
     fn resolve(&self, repository: &str, tag: &str) -> Result<Option<Digest>, UpstreamError> {
-        let head = self.registries.head(&self.repository(repository), &Target::Tag(tag.to_owned()));
-        Ok(found(head)?.map(|descriptor| descriptor.digest))
+        let target = Target::Tag(tag.to_owned());
+        let head = self.ask(|registries| registries.head(&self.repository(repository), &target))?;
+        Ok(head.map(|descriptor| descriptor.digest))
     }
 
     fn manifest(&self, repository: &str, digest: &Digest) -> Result<Option<FetchedManifest>, UpstreamError> {
-        let manifest = self.registries.manifest(&self.repository(repository), &Target::Digest(*digest));
-        Ok(found(manifest)?
+        let target = Target::Digest(*digest);
+        let manifest = self.ask(|registries| registries.manifest(&self.repository(repository), &target))?;
+        Ok(manifest
             .map(|manifest| FetchedManifest { media_type: manifest.media_type, bytes: manifest.bytes }))
     }
 
     fn blob_size(&self, repository: &str, digest: &Digest) -> Result<Option<u64>, UpstreamError> {
-        found(self.registries.blob_size(&self.repository(repository), digest))
+        self.ask(|registries| registries.blob_size(&self.repository(repository), digest))
     }
 
     fn blob(
@@ -59,11 +84,18 @@ impl Upstream for Mirrored {
         offset: u64,
     ) -> Result<Option<FetchedBlob>, UpstreamError> {
         let Some(size) = self.blob_size(repository, digest)? else { return Ok(None) };
-        let body = found(self.registries.blob(&self.repository(repository), digest, size, offset))?;
+        let repository = self.repository(repository);
+        let body = self.ask(|registries| registries.blob(&repository, digest, size, offset))?;
         Ok(body.map(|body| FetchedBlob { size, body: Box::new(body) as Box<dyn Read + Send> }))
     }
 
     fn tags(&self, repository: &str) -> Result<Option<Vec<String>>, UpstreamError> {
-        found(self.registries.tags(&self.repository(repository)))
+        self.ask(|registries| registries.tags(&self.repository(repository)))
+    }
+
+    fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, UpstreamError> {
+        let found =
+            self.ask(|registries| registries.referrers(&self.repository(repository), subject, None))?;
+        Ok(found.unwrap_or_default())
     }
 }

@@ -38,8 +38,8 @@ pub(crate) use layer::check;
 pub(crate) use lazy::LazyImage;
 pub(crate) use offered::Offered;
 pub use pull::{PullRequest, Pulled};
-pub(crate) use push::{CREW, Outgoing, media_type_of, oci_type};
-pub use push::{PushRequest, Pushed};
+pub(crate) use push::{Outgoing, crew, media_type_of, oci_type};
+pub use push::{PushForm, PushRequest, Pushed};
 pub(crate) use source::{LayerSource, foreign};
 pub use strata_layer::compression::{Recipe, RecipeError};
 

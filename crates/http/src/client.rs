@@ -3,7 +3,7 @@ use crate::address::{Address, redact};
 use crate::error::Limits;
 use crate::forward::{ForwardProxy, Names};
 use crate::proxies::{self, Proxies};
-use crate::request::{Payload, Redirects, Upload};
+use crate::request::{Payload, Upload};
 use crate::tls::{Identity, Trust};
 use crate::{Error, Request, Response};
 use std::fmt;
@@ -100,25 +100,23 @@ impl Client {
             url: redact(url.as_str()),
             why: format!("{method:?} is not a method"),
         })?;
-        let Payload::None = payload else {
-            return self.once(&method, url, &headers, payload, limits);
-        };
-        let mut followed = 0;
+        let (mut payload, mut followed) = (payload, 0);
         loop {
-            let response = self.once(&method, url.clone(), &headers, Payload::None, limits)?;
-            let limit = match redirects {
-                Redirects::Follow(limit) if matches!(response.status(), 301 | 302 | 303 | 307 | 308) => limit,
-                _ => return Ok(response),
-            };
-            let safe = method == Method::GET || method == Method::HEAD;
-            let Some(location) = response.header(LOCATION.as_str()).filter(|_| safe) else {
-                return Ok(response);
-            };
+            let again = payload.copy();
+            let has_body = !matches!(payload, Payload::None);
+            let response = self.once(&method, url.clone(), &headers, payload, limits)?;
+            let limit = redirects.limit(&method, has_body, response.status());
+            let (Some(limit), Some(again)) = (limit, again) else { return Ok(response) };
+            let Some(location) = response.header(LOCATION.as_str()) else { return Ok(response) };
             if followed == limit {
                 return Err(Error::Redirects { url: redact(url.as_str()), limit });
             }
             followed += 1;
             let next = Address::joined(&url, location)?;
+            if has_body && url.scheme() == "https" && next.url.scheme() == "http" {
+                return Ok(response);
+            }
+            payload = again;
             if next.url.origin() != url.origin() {
                 headers.remove(AUTHORIZATION);
                 headers.remove(COOKIE);

@@ -2,14 +2,32 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
+use ureq::http::Method;
 
 /// What to do with an answer that says "elsewhere" (301, 302, 303, 307, 308).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
     /// Give it to the caller.
     Return,
-    /// Go there, at most so many times. Requests with a body are never sent again: theirs go to the caller.
+    /// Go there, at most so many times, if it is a `GET` or `HEAD` without a body: whatever else was answered so goes to
+    /// the caller.
     Follow(u32),
+    /// As [`Redirects::Follow`]; and what changes something is sent again as it is where the answer asks for just that (307,
+    /// 308). A body that a reader gives is not, and nothing is that would leave TLS: those answers go to the caller. The
+    /// body, unlike credentials, goes to any host: it must not be a secret.
+    Repeat(u32),
+}
+
+impl Redirects {
+    /// How many answers of this kind may be followed; `None`: this one is the caller's.
+    pub(crate) fn limit(self, method: &Method, has_body: bool, status: u16) -> Option<u32> {
+        let reads = !has_body && (method == Method::GET || method == Method::HEAD);
+        match (self, status) {
+            (Self::Follow(limit) | Self::Repeat(limit), 301 | 302 | 303 | 307 | 308) if reads => Some(limit),
+            (Self::Repeat(limit), 307 | 308) => Some(limit),
+            _ => None,
+        }
+    }
 }
 
 /// A request. Made by [`Request::get`] and its like, sent by [`Client::send`](crate::Client::send).
@@ -27,6 +45,17 @@ pub(crate) enum Payload<'a> {
     None,
     Bytes(&'a [u8]),
     Reader(&'a mut dyn Read, Option<u64>),
+}
+
+impl<'a> Payload<'a> {
+    /// The same once more, if it can be sent once more.
+    pub(crate) fn copy(&self) -> Option<Payload<'a>> {
+        match self {
+            Self::None => Some(Payload::None),
+            Self::Bytes(bytes) => Some(Payload::Bytes(bytes)),
+            Self::Reader(..) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Request<'_> {

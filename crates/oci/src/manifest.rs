@@ -29,6 +29,12 @@ pub mod media_type {
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// Docker layer, zstd.
     pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+
+    /// Whether a layer of this type is one that its maker hands out himself ("foreign", "non-distributable"): a descriptor
+    /// with addresses says where.
+    pub fn is_nondistributable(media_type: &str) -> bool {
+        media_type.contains("nondistributable") || media_type.contains(".foreign.")
+    }
 }
 
 /// A typed, sized pointer to content.

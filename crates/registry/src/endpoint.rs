@@ -43,6 +43,22 @@ pub(crate) struct Call<'a> {
     pub(crate) scopes: Scopes,
 }
 
+impl<'a> Call<'a> {
+    /// `GET /v2/`: is there a registry, and does it let us in?
+    pub(crate) fn root(host: &'a str) -> Self {
+        Self {
+            method: "GET",
+            at: At::Root,
+            headers: Vec::new(),
+            bytes: None,
+            redirects: Redirects::Follow(3),
+            subject: Subject::Host(host),
+            repository: None,
+            scopes: Scopes::none(),
+        }
+    }
+}
+
 /// Where a request goes.
 #[derive(Clone, Debug)]
 pub(crate) enum At<'a> {
@@ -222,17 +238,8 @@ impl Endpoint {
     }
 
     fn bare(&self, header: Option<&str>) -> Result<Response, Error> {
-        let subject = Subject::Host(self.host());
-        let call = Call {
-            method: "GET",
-            at: At::Root,
-            headers: Vec::new(),
-            bytes: None,
-            redirects: Redirects::Follow(3),
-            subject,
-            repository: None,
-            scopes: Scopes::none(),
-        };
+        let call = Call::root(self.host());
+        let subject = call.subject;
         let url = self.url(&call.at)?;
         self.patiently(subject, || {
             let response = self.client.send(self.request(&call, &url, header));

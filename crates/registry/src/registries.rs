@@ -57,17 +57,7 @@ impl Registries {
     /// Whether the registry answers, and takes our credentials if it wants any.
     pub fn ping(&self, host: &str) -> Result<(), Error> {
         let endpoint = self.endpoint(host)?;
-        let call = Call {
-            method: "GET",
-            at: At::Root,
-            headers: Vec::new(),
-            bytes: None,
-            redirects: Redirects::Follow(3),
-            subject: Subject::Host(host),
-            repository: None,
-            scopes: Scopes::none(),
-        };
-        endpoint.expect(&call).map(drop)
+        endpoint.expect(&Call::root(host)).map(drop)
     }
 
     /// The registry itself.
@@ -135,7 +125,7 @@ impl Registries {
     }
 }
 
-/// A request about a repository without a body, redirects followed.
+/// A request about a repository without a body, redirects followed: also of what changes something, for that is no secret.
 pub(crate) fn about<'a>(
     method: &'static str,
     repository: &'a Repository,
@@ -148,7 +138,7 @@ pub(crate) fn about<'a>(
         at: At::Path(repository, path),
         headers: Vec::new(),
         bytes: None,
-        redirects: Redirects::Follow(10),
+        redirects: Redirects::Repeat(10),
         subject,
         repository: Some(repository),
         scopes: Scopes::repository(repository.path(), access),

@@ -2,6 +2,7 @@
 //! distribution specification, "Pushing blobs").
 
 mod source;
+mod unsized_blob;
 
 use crate::endpoint::{At, Call, Endpoint, Streamed};
 use crate::error::answer::Subject;
@@ -17,10 +18,8 @@ use strata_oci::Digest;
 /// Pieces of this size are sent to whoever refuses a blob in one; unless the registry wants larger ones.
 const PIECE: u64 = 16 << 20;
 
-/// How often a blob without a known end is sent from its beginning. A request that a cut left under way may reach the
-/// registry after the one that goes on from there, and a request without a known end cannot say where it begins: then the
-/// registry has bytes twice, and says so when it hashes them.
-const ATTEMPTS: usize = 5;
+/// A request with a body is sent after so many redirects and no more.
+const REDIRECTS: usize = 10;
 
 /// What became of a request to mount a blob.
 #[derive(Debug)]
@@ -45,6 +44,12 @@ pub struct Upload {
     received: u64,
     /// The smallest piece it takes, if it says so.
     piece: Option<u64>,
+    /// Bytes from the blob's start that were ever read to be sent: no registry can have more.
+    sent: u64,
+    /// What the registry still had, at most, when it was asked after a failure.
+    kept: u64,
+    /// Failures since that was last more than before.
+    failures: u32,
 }
 
 impl Registries {
@@ -88,27 +93,6 @@ impl Registries {
         self.begin(repository, digest)?.send(digest, size, source)
     }
 
-    /// Sends a blob that is made while it is sent; its digest is asked for when the last byte is out. `named` is what
-    /// messages call it meanwhile. The source must give the same bytes each time.
-    ///
-    /// # Errors
-    /// As [`Registries::upload`].
-    pub fn upload_unsized(
-        &self,
-        repository: &Repository,
-        named: &Digest,
-        source: &mut dyn Source,
-        digest: &mut dyn FnMut() -> Digest,
-    ) -> Result<(), Error> {
-        for _ in 1..ATTEMPTS {
-            match self.begin(repository, named)?.send_unsized(source, digest) {
-                Err(error) if got_something_else(&error) => {}
-                sent => return sent,
-            }
-        }
-        self.begin(repository, named)?.send_unsized(source, digest)
-    }
-
     /// Begins an upload; [`Upload::send`] or [`Upload::send_unsized`] does it. The digest is what messages call the blob:
     /// its own, or, where that is not known yet, that of what it is made of.
     ///
@@ -116,15 +100,6 @@ impl Registries {
     /// [`Error::Denied`], [`Error::Unauthorized`], and what keeps an answer away.
     pub fn begin(&self, repository: &Repository, digest: &Digest) -> Result<Upload, Error> {
         begin(&self.endpoint(repository.host())?, repository, digest)
-    }
-}
-
-/// Whether the registry says that the bytes it has are not those of the digest.
-fn got_something_else(error: &Error) -> bool {
-    match error {
-        Error::DigestMismatch { .. } => true,
-        Error::Refused { message, .. } => message.contains("digest"),
-        _ => false,
     }
 }
 
@@ -136,9 +111,7 @@ fn begin(endpoint: &Arc<Endpoint>, repository: &Repository, digest: &Digest) -> 
 
 fn start<'a>(repository: &'a Repository, digest: &'a Digest, query: &str) -> Call<'a> {
     let subject = Subject::Blob(repository, digest, Access::Push);
-    let mut call = about("POST", repository, format!("blobs/uploads/{query}"), subject, Access::Push);
-    call.redirects = Redirects::Return;
-    call
+    about("POST", repository, format!("blobs/uploads/{query}"), subject, Access::Push)
 }
 
 impl Upload {
@@ -152,7 +125,17 @@ impl Upload {
         let piece = response.header("oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
         let location = located(endpoint, response, response.url(), subject)?;
         let (endpoint, repository) = (endpoint.clone(), repository.clone());
-        Ok(Self { endpoint, repository, named: *named, location, received: 0, piece })
+        Ok(Self {
+            endpoint,
+            repository,
+            named: *named,
+            location,
+            received: 0,
+            piece,
+            sent: 0,
+            kept: 0,
+            failures: 0,
+        })
     }
 
     /// Sends the blob.
@@ -161,42 +144,32 @@ impl Upload {
     /// As [`Registries::upload`].
     pub fn send(mut self, digest: &Digest, size: u64, source: &mut dyn Source) -> Result<(), Error> {
         let mut in_pieces = false;
-        let mut failures = 0;
         loop {
-            let before = self.received;
-            let outcome = match in_pieces || before > 0 {
+            let outcome = match in_pieces || self.received > 0 {
                 true => self.piecewise(digest, size, source, in_pieces)?,
                 false => self.whole(digest, size, source)?,
             };
-            let response = match outcome {
+            match outcome {
                 Streamed::Answer(response) if response.is_success() => {
                     return self.check_digest(&response, digest);
                 }
-                other => other,
-            };
-            if let Streamed::Answer(response) = &response
-                && response.status() == 413
-                && !in_pieces
-            {
-                in_pieces = true;
-                self = begin(&self.endpoint, &self.repository, digest)?;
-                continue;
-            }
-            failures += 1;
-            self.recover(digest, response, failures)?;
-            if self.received > before {
-                failures = 0;
+                Streamed::Answer(response) if response.status() == 413 && !in_pieces => {
+                    in_pieces = true;
+                    self = begin(&self.endpoint, &self.repository, digest)?;
+                }
+                other => self.recover(digest, other)?,
             }
         }
     }
 
     /// Everything in one `PUT`, which completes it.
     fn whole(&mut self, digest: &Digest, size: u64, source: &mut dyn Source) -> Result<Streamed, Error> {
-        let mut reader = self.open(digest, source, 0)?;
         let mut call = self.call("PUT", Some(digest));
         call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
         call.subject = Subject::Blob(&self.repository, digest, Access::Push);
-        self.endpoint.stream(&call, &mut *reader, Some(size))
+        let (outcome, count) = self.stream(call, digest, source, 0, Some(size))?;
+        self.sent = self.sent.max(count);
+        Ok(outcome)
     }
 
     /// The rest with `PATCH`, in pieces if need be, and an empty `PUT` that completes it.
@@ -210,79 +183,71 @@ impl Upload {
         while self.received < size {
             let most = if small { PIECE.max(self.piece.unwrap_or(0)) } else { u64::MAX };
             let length = most.min(size - self.received);
-            let (first, last) = (self.received, self.received + length - 1);
-            let mut reader = self.open(digest, source, first)?;
-            let mut call = self.call("PATCH", None);
-            call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
-            call.headers.push(("Content-Range", format!("{first}-{last}")));
-            let outcome = self.endpoint.stream(&call, &mut *reader, Some(length))?;
-            match outcome {
-                Streamed::Answer(response) if response.is_success() => {
-                    drop(call);
-                    self.advance(digest, &response, last + 1)?;
-                    self.expect_progress(first)?;
-                }
+            match self.patch(digest, source, Some(length))? {
+                Streamed::Answer(response) if response.is_success() => {}
                 other => return Ok(other),
             }
         }
         self.complete(digest)
     }
 
-    /// Sends a blob that is made while it is sent: as long as its source gives bytes, in one `PATCH`. The digest is
-    /// asked for when the last byte is out.
-    ///
-    /// After a cut the source is opened again from where the registry has the bytes, or from the start: it must give
-    /// the same bytes again.
-    ///
-    /// # Errors
-    /// As [`Registries::upload`].
-    pub fn send_unsized(
-        mut self,
+    /// One `PATCH` with what follows: so many bytes, or, without a length, all that the source still has.
+    fn patch(
+        &mut self,
+        digest: &Digest,
         source: &mut dyn Source,
-        digest: &mut dyn FnMut() -> Digest,
-    ) -> Result<(), Error> {
-        // The blob's own digest is not known yet.
-        let unknown = self.named;
-        let mut failures = 0;
-        let mut sent = None;
-        loop {
-            let before = self.received;
-            let outcome = match sent {
-                None => {
-                    let mut reader = Counted::new(self.open(&unknown, source, before)?);
-                    let mut call = self.call("PATCH", None);
-                    call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
-                    let outcome = self.endpoint.stream(&call, &mut reader, None)?;
-                    match outcome {
-                        Streamed::Answer(response) if response.is_success() => {
-                            let end = before + reader.count();
-                            self.advance(&unknown, &response, end)?;
-                            sent = (self.received == end).then_some(());
-                            if sent.is_none() {
-                                self.expect_progress(before)?;
-                            }
-                            continue;
-                        }
-                        other => other,
-                    }
-                }
-                Some(()) => {
-                    let digest = digest();
-                    match self.complete(&digest)? {
-                        Streamed::Answer(response) if response.is_success() => {
-                            return self.check_digest(&response, &digest);
-                        }
-                        other => other,
-                    }
-                }
-            };
-            failures += 1;
-            sent = None;
-            self.recover(&unknown, outcome, failures)?;
-            if self.received > before {
-                failures = 0;
+        length: Option<u64>,
+    ) -> Result<Streamed, Error> {
+        let first = self.received;
+        let mut call = self.call("PATCH", None);
+        call.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+        if let Some(length) = length {
+            call.headers.push(("Content-Range", format!("{first}-{}", first + length - 1)));
+        }
+        let (outcome, count) = self.stream(call, digest, source, first, length)?;
+        self.sent = self.sent.max(first + count);
+        if let Streamed::Answer(response) = &outcome
+            && response.is_success()
+        {
+            self.advance(digest, response, first + count)?;
+            if count > 0 {
+                self.expect_progress(first)?;
             }
         }
+        Ok(outcome)
+    }
+
+    /// Sends a request whose body the source gives from `offset` on, once more wherever the registry says that it should
+    /// have gone. What counts is the last request: its answer, and how many bytes it read.
+    fn stream(
+        &self,
+        mut call: Call<'_>,
+        digest: &Digest,
+        source: &mut dyn Source,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<(Streamed, u64), Error> {
+        if self.failures >= 2 {
+            // A server that answers before it has read the body (with a redirect, a 413) and hangs up shows as a broken
+            // connection; now it gets the chance to say what it wants. The others lose a second.
+            call.headers.push(("Expect", "100-continue".to_owned()));
+        }
+        let mut url = self.location.clone();
+        for _ in 0..=REDIRECTS {
+            let mut reader = Counted::new(self.open(digest, source, offset)?);
+            let outcome = self.endpoint.stream(&call, &mut reader, length)?;
+            let elsewhere = match &outcome {
+                Streamed::Answer(response) if matches!(response.status(), 307 | 308) => {
+                    response.header("location")
+                }
+                _ => None,
+            };
+            let Some(location) = elsewhere else { return Ok((outcome, reader.count())) };
+            url = self.endpoint.follow(&url, location, call.subject)?;
+            call.at = At::Url(url.clone());
+        }
+        let to = format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+        Err(Error::Redirect { subject: call.subject.to_string(), to, why: "there is no end of redirects" })
     }
 
     fn complete(&mut self, digest: &Digest) -> Result<Streamed, Error> {
@@ -294,13 +259,16 @@ impl Upload {
         })
     }
 
-    /// After a failure: waits, asks how much the registry has, and begins anew if it has forgotten the upload.
-    fn recover(&mut self, digest: &Digest, outcome: Streamed, failures: u32) -> Result<(), Error> {
+    /// After a failure: waits, asks how much the registry has, and begins anew if it has forgotten the upload. Gives up
+    /// after as many failures in a row as there may be, if nothing more is kept between them.
+    fn recover(&mut self, digest: &Digest, outcome: Streamed) -> Result<(), Error> {
         let subject = Subject::Blob(&self.repository, digest, Access::Push);
+        self.failures += 1;
+        let failures = self.failures;
         let (pause, lost) = match &outcome {
             Streamed::Answer(response) => match response.status() {
-                // The registry's idea of the offset is another, or the token ran out meanwhile.
-                401 | 404 | 416 => (self.endpoint.pause(failures, None), response.status() != 401),
+                // The token ran out meanwhile; the upload is unknown; the registry's idea of the offset is another.
+                401 | 404 | 416 => (self.endpoint.pause(failures, None), response.status() == 404),
                 _ if response.is_transient() => {
                     (self.endpoint.pause(failures, response.retry_after()), false)
                 }
@@ -319,10 +287,14 @@ impl Upload {
             });
         };
         self.endpoint.sleep(pause);
-        if !lost && self.ask_for_progress(digest)? {
-            return Ok(());
+        let known = !lost && self.ask_for_progress(digest)?;
+        if !known {
+            let (kept, failures) = (self.kept, self.failures);
+            *self = Self { kept, failures, ..begin(&self.endpoint, &self.repository, digest)? };
         }
-        *self = begin(&self.endpoint, &self.repository, digest)?;
+        if self.received > self.kept {
+            (self.kept, self.failures) = (self.received, 0);
+        }
         Ok(())
     }
 
@@ -334,8 +306,10 @@ impl Upload {
             return Ok(false);
         }
         drop(call);
-        // Where so little arrived, starting anew costs nothing and leaves no doubt.
-        let Some(received) = received(&response) else { return Ok(false) };
+        // Where so little arrived, starting anew costs nothing and leaves no doubt. What was never sent is somebody else's.
+        let Some(received) = received(&response).filter(|received| *received <= self.sent) else {
+            return Ok(false);
+        };
         self.advance(digest, &response, received)?;
         Ok(true)
     }
@@ -344,7 +318,7 @@ impl Upload {
     fn advance(&mut self, digest: &Digest, response: &Response, expected: u64) -> Result<(), Error> {
         let subject = Subject::Blob(&self.repository, digest, Access::Push);
         if response.header("location").is_some() {
-            self.location = located(&self.endpoint, response, &self.location, subject)?;
+            self.location = located(&self.endpoint, response, response.url(), subject)?;
         }
         // One that counts fewer bytes than were sent gets the rest once more.
         self.received = received(response).filter(|received| *received <= expected).unwrap_or(expected);
@@ -370,7 +344,7 @@ impl Upload {
             at: At::Url(url),
             headers: Vec::new(),
             bytes: None,
-            redirects: Redirects::Return,
+            redirects: Redirects::Repeat(10),
             subject: Subject::Repository(&self.repository, Access::Push),
             repository: Some(&self.repository),
             scopes: Scopes::repository(self.repository.path(), Access::Push),

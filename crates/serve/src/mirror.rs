@@ -11,10 +11,11 @@ use crate::refusal::Refusal;
 use crate::storage::{Outline, Storage};
 use crate::threads::blocking;
 use download::Download;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
-use strata_oci::Digest;
+use strata_oci::{Descriptor, Digest};
 use tokio::sync::OnceCell;
 
 /// The registry that is mirrored. Its methods wait for the network and are called on threads that may.
@@ -36,6 +37,8 @@ pub trait Upstream: Send + Sync {
     ) -> Result<Option<FetchedBlob>, UpstreamError>;
     /// All tags of a repository.
     fn tags(&self, repository: &str) -> Result<Option<Vec<String>>, UpstreamError>;
+    /// Descriptors of the manifests whose subject is this one.
+    fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, UpstreamError>;
 }
 
 /// A manifest as the upstream sent it.
@@ -87,10 +90,31 @@ impl Running {
     }
 }
 
+/// How much is kept of what was fetched.
+struct Room {
+    /// Bytes; `None`: any number.
+    limit: Option<u64>,
+    /// What is kept, once it was counted.
+    kept: Mutex<Option<u64>>,
+}
+
+impl Room {
+    /// A blob was added: others give way to it if all of them are too much.
+    fn make(&self, storage: &Storage, added: u64) -> std::io::Result<()> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = kept.map(|kept| kept + added);
+        let fits = counted.is_some_and(|counted| counted <= limit);
+        *kept = if fits { counted } else { Some(storage.evict(limit)?) };
+        Ok(())
+    }
+}
+
 /// The upstream, and what is being fetched from it.
 pub(crate) struct Mirror {
     upstream: Arc<dyn Upstream>,
     running: Arc<Running>,
+    room: Arc<Room>,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -100,8 +124,9 @@ impl std::fmt::Debug for Mirror {
 }
 
 impl Mirror {
-    pub(crate) fn new(upstream: Arc<dyn Upstream>) -> Self {
-        Self { upstream, running: Arc::default() }
+    pub(crate) fn new(upstream: Arc<dyn Upstream>, limit: Option<u64>) -> Self {
+        let room = Room { limit, kept: Mutex::new(None) };
+        Self { upstream, running: Arc::default(), room: Arc::new(room) }
     }
 
     /// Brings a tag up to date, or a manifest here. When the upstream is away, what is here has to do.
@@ -182,6 +207,7 @@ impl Mirror {
                 storage: storage.clone(),
                 upstream: self.upstream.clone(),
                 running: self.running.clone(),
+                room: self.room.clone(),
                 name: name.clone(),
                 digest: *digest,
             };
@@ -193,6 +219,25 @@ impl Mirror {
             self.running.forget(name, digest);
         }
         blob
+    }
+
+    /// What the upstream says refers to a manifest; what is here when it is away.
+    pub(crate) fn referrers(
+        &self,
+        storage: &Storage,
+        name: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Value>, Refusal> {
+        match self.upstream.referrers(name.as_str(), subject) {
+            Ok(referrers) => {
+                let mut listed: Vec<Value> = referrers.iter().map(|referrer| json!(referrer)).collect();
+                // Pages go on behind a digest.
+                listed.sort_by_key(|referrer| referrer["digest"].as_str().unwrap_or_default().to_owned());
+                Ok(listed)
+            }
+            Err(_) if storage.knows(name) => Ok(storage.referrers(name, subject)?),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The upstream's tags; those that are here when it is away.

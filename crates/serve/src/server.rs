@@ -45,6 +45,8 @@ pub struct Options {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The registry to mirror.
     pub upstream: Option<Arc<dyn Upstream>>,
+    /// Bytes that a mirror keeps of what it fetched; `None`: all.
+    pub mirror_limit: Option<u64>,
     /// Hears of every request.
     pub observer: Option<Observer>,
 }
@@ -59,6 +61,7 @@ impl Options {
             htpasswd: None,
             tls: None,
             upstream: None,
+            mirror_limit: None,
             observer: None,
         }
     }
@@ -144,7 +147,7 @@ impl Server {
         let registry = Registry {
             storage,
             sessions: Sessions::default(),
-            mirror: options.upstream.map(Mirror::new),
+            mirror: options.upstream.map(|upstream| Mirror::new(upstream, options.mirror_limit)),
             read_only: options.read_only,
             passwords,
             changing: Mutex::new(()),

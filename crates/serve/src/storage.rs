@@ -19,6 +19,7 @@
 
 mod blobs;
 mod collect;
+mod evict;
 mod manifests;
 mod outline;
 mod referrers;

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("strata-store", &["strata-oci", "strata-layer"]),
     ("strata-build", &["strata-oci", "strata-dockerfile"]),
     ("strata-runtime", &["strata-layer"]),
-    ("strata-http", &[]),
+    ("strata-http", &[TESTBED]),
     ("strata-registry", &["strata-oci", "strata-http", TESTBED]),
     ("strata-serve", &["strata-oci", "strata-http", TESTBED]),
     ("strata-cache", &["strata-oci", "strata-build", "strata-http", "strata-registry", TESTBED]),

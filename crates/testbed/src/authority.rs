@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// An authority with a certificate for a server on 127.0.0.1 and one for a client.
+/// An authority with a certificate for a server and one for a client.
 ///
 /// Files: `ca.crt`, `server.crt`, `server.key`, `client.cert`, `client.key`.
 pub struct Authority {
@@ -11,8 +11,13 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// `None`, with a word, where there is no openssl.
+    /// For a server on this machine. `None`, with a word, where there is no openssl.
     pub fn new() -> Option<Self> {
+        Self::with_names("IP:127.0.0.1,DNS:localhost")
+    }
+
+    /// For a server that has these names, in openssl's words.
+    pub fn with_names(names: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let script = "
             set -e
@@ -20,13 +25,14 @@ impl Authority {
             $new -x509 -days 2 -subj '/CN=authority of a test' -keyout ca.key -out ca.crt
             for who in server client; do
                 $new -subj /CN=$who -keyout $who.key -out $who.csr
-                printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\\nextendedKeyUsage=serverAuth,clientAuth\\n' >$who.ext
+                printf 'subjectAltName=%s\\nextendedKeyUsage=serverAuth,clientAuth\\n' \"$NAMES\" >$who.ext
                 openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
                     -extfile $who.ext -out $who.cert
             done
             mv server.cert server.crt";
         let status = Command::new("sh")
             .args(["-c", script])
+            .env("NAMES", names)
             .current_dir(directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -16,6 +16,10 @@ pub enum Fault {
     CutAnswer(u64),
     /// The connection breaks after so many bytes of the request's body.
     CutRequest(u64),
+    /// After so many bytes of the answer's body nothing more comes, and the connection stays.
+    HoldAnswer(u64),
+    /// After so many bytes of the request's body nothing more is taken, and the connection stays.
+    HoldRequest(u64),
     /// It never gets there; these bytes are the answer.
     Say(Vec<u8>),
     /// It never gets there; these bytes are the answer, and then zeros as long as somebody reads.
@@ -119,19 +123,23 @@ fn pass_on(
     }
     let most = |wanted: bool, bytes: u64| if wanted { bytes } else { u64::MAX };
     let up = match fault {
-        Fault::CutRequest(bytes) => most(true, *bytes),
+        Fault::CutRequest(bytes) | Fault::HoldRequest(bytes) => most(true, *bytes),
         _ => most(false, 0),
     };
     let down = match fault {
-        Fault::CutAnswer(bytes) => most(true, *bytes),
+        Fault::CutAnswer(bytes) | Fault::HoldAnswer(bytes) => most(true, *bytes),
         _ => most(false, 0),
     };
+    let holds = matches!(fault, Fault::HoldAnswer(_) | Fault::HoldRequest(_));
     let hang_up = [client.try_clone().unwrap(), server.try_clone().unwrap()];
     std::thread::scope(|scope| {
         let mut to_server = server.try_clone().unwrap();
         let (count, hang_up) = (&count, &hang_up);
         scope.spawn(move || {
             if copy(&mut body, &mut to_server, up, |bytes| count(bytes, 0)) {
+                if holds {
+                    wait_for_end(&hang_up[0]);
+                }
                 shut(hang_up);
             }
         });
@@ -146,10 +154,30 @@ fn pass_on(
             line.push(byte[0]);
         }
         if client.write_all(&line).is_ok() {
-            copy(&mut answer, &mut client, down, |bytes| count(0, bytes));
+            let full = copy(&mut answer, &mut client, down, |bytes| count(0, bytes));
+            if full && holds {
+                wait_for_end(&hang_up[0]);
+            }
         }
         shut(hang_up);
     });
+}
+
+/// Until the client has gone. What it sends meanwhile stays where it is.
+fn wait_for_end(client: &TcpStream) {
+    let _ = client.set_read_timeout(Some(Duration::from_millis(20)));
+    while let Ok(1..) | Err(_) = client.peek(&mut [0]) {
+        // A reset shows when something is written, or as an error that is no time-out.
+        if client.take_error().ok().flatten().is_some() || is_gone(client) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_gone(client: &TcpStream) -> bool {
+    use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    client.peek(&mut [0]).is_err_and(|error| !matches!(error.kind(), WouldBlock | TimedOut | Interrupted))
 }
 
 fn shut(ends: &[TcpStream]) {

@@ -252,6 +252,7 @@ impl World {
                 Event::Lint(finding) => format!("lint {}", finding.rule),
                 Event::Warning { message, .. } => format!("warning {message}"),
                 Event::Aside(aside) => format!("aside {}", aside.name),
+                Event::Fetching(_) | Event::Fetched(..) => return,
             };
             events.lock().unwrap().push(told);
         };

@@ -4,10 +4,13 @@ use super::cache::failed;
 use super::layer::LayerHandle;
 use super::worker::EngineWorker;
 use crate::EngineError;
+use crate::transfer::{Progress, Status, TransferEvents};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use strata_build::{
-    Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Layer as _, Origin, Selection,
-    WorkerError,
+    Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Event, FetchState, Fetching,
+    Layer as _, Origin, Selection, WorkerError,
 };
 use strata_oci::{Digest, ImageConfig, ImageId, Platform, Raw, Reference};
 
@@ -66,8 +69,8 @@ impl EngineWorker<'_> {
         platform: &Platform,
         ask: bool,
     ) -> Result<Base<LayerHandle>, EngineError> {
-        let events = |progress: crate::transfer::Progress<'_>| {
-            if let crate::transfer::Progress::Warning(message) = progress {
+        let events = |progress: Progress<'_>| {
+            if let Progress::Warning(message) = progress {
                 self.warn(message);
             }
         };
@@ -81,10 +84,30 @@ impl EngineWorker<'_> {
     pub(super) fn bring(&self, handles: &[LayerHandle]) -> Result<(), WorkerError> {
         // From the top: an image is then fetched once, with all its layers side by side.
         for handle in handles.iter().rev() {
-            let fetched = handle.fetch(self.cancel());
+            let Some(image) = handle.image() else { continue };
+            let fetched = self.telling(image.name(), |events| handle.fetch(events, self.cancel()));
             fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))?;
         }
         self.bring_shared(handles)
+    }
+
+    /// Fetches something, and tells the build's observer how far it is.
+    fn telling<E>(
+        &self,
+        what: &str,
+        fetch: impl FnOnce(&TransferEvents<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (started, missing) = (Instant::now(), AtomicBool::new(false));
+        fetch(&|progress: Progress<'_>| {
+            let Progress::Layer { id, status } = progress else { return };
+            let Some(state) = fetch_state(status) else { return };
+            missing.store(true, Ordering::Relaxed);
+            self.events().event(Event::Fetching(Fetching { image: what, layer: id, state }));
+        })?;
+        if missing.into_inner() {
+            self.events().event(Event::Fetched(what, started.elapsed()));
+        }
+        Ok(())
     }
 
     /// Fetches what a shared cache has of these layers, bottom first, and the store has not.
@@ -94,7 +117,9 @@ impl EngineWorker<'_> {
         }
         let names = super::worker::diff_ids(handles)?;
         let offers: Vec<_> = handles.iter().map(LayerHandle::in_shared_cache).collect();
-        let fetched = self.engine().fetch_offered(self.lease(), &names, &offers, &|_| {}, self.cancel());
+        let fetched = self.telling("layers of the shared cache", |events| {
+            self.engine().fetch_offered(self.lease(), &names, &offers, events, self.cancel())
+        });
         fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))
     }
 
@@ -131,4 +156,16 @@ impl EngineWorker<'_> {
         let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
         self.cache().record(key, &record)
     }
+}
+
+/// A status as a build tells it; `None` of a layer that was here all the time.
+fn fetch_state(status: Status<'_>) -> Option<FetchState> {
+    Some(match status {
+        Status::PullingFsLayer | Status::Waiting => FetchState::Waiting,
+        Status::Downloading { done, total } => FetchState::Downloading { done, total },
+        Status::DownloadComplete => FetchState::Downloaded,
+        Status::Extracting { .. } => FetchState::Unpacking,
+        Status::PullComplete => FetchState::Done,
+        _ => return None,
+    })
 }

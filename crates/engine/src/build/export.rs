@@ -7,7 +7,7 @@ mod tests;
 
 use super::BuildReport;
 use crate::archive::ArchiveForm;
-use crate::transfer::{Outgoing, Progress, Pushed, Recipe, TransferEvents};
+use crate::transfer::{Outgoing, Progress, PushForm, Pushed, Recipe, TransferEvents};
 use crate::{Engine, EngineError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -74,7 +74,7 @@ impl Engine {
         events(Progress::PushingTo(&reference.name()));
         let offers = |layer: &DiffId| report.known.offered(layer);
         let image = Outgoing { config: &report.config, annotations: Some(annotations), offers: &offers };
-        self.push_config(&image, reference, recipe, events, cancel)
+        self.push_config(&image, reference, PushForm { recipe, foreign: false }, events, cancel)
     }
 
     /// The descriptor of the manifest under which a build would be pushed uncompressed.

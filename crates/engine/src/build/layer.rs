@@ -2,7 +2,7 @@
 //! that nobody has needed yet.
 use super::cache::failed;
 use crate::EngineError;
-use crate::transfer::{LazyImage, Offered};
+use crate::transfer::{LazyImage, Offered, TransferEvents};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -114,10 +114,22 @@ impl LayerHandle {
         matches!(&*self.0, State::Remote(_))
     }
 
-    /// Fetches the layer, and those below it, if that is still to be done.
-    pub(super) fn fetch(&self, cancel: &AtomicBool) -> Result<(), Arc<EngineError>> {
+    /// The image that it is fetched with, if it may have to be.
+    pub(super) fn image(&self) -> Option<&LazyImage> {
         match &*self.0 {
-            State::Remote(remote) => remote.image.fetch(remote.height, &|_| {}, cancel),
+            State::Remote(remote) => Some(&remote.image),
+            _ => None,
+        }
+    }
+
+    /// Fetches the layer, and those below it, if that is still to be done.
+    pub(super) fn fetch(
+        &self,
+        events: &TransferEvents<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<(), Arc<EngineError>> {
+        match &*self.0 {
+            State::Remote(remote) => remote.image.fetch(remote.height, events, cancel),
             _ => Ok(()),
         }
     }

@@ -120,6 +120,10 @@ impl<'a> EngineWorker<'a> {
     }
 
     /// Says something that is no error.
+    pub(super) fn events(&self) -> &'a dyn EventSink {
+        self.events
+    }
+
     pub(super) fn warn(&self, message: &str) {
         self.events.event(Event::Warning { message, span: None });
     }

@@ -4,7 +4,7 @@ use super::{Copied, CopyError, Destination, Document, Origin, Placed, Step};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use strata_oci::{Descriptor, Digest};
+use strata_oci::{Descriptor, Digest, media_type};
 
 /// Blobs of one image under way at a time.
 const PARALLEL: usize = 4;
@@ -123,6 +123,5 @@ fn next(waiting: &Mutex<VecDeque<Descriptor>>, failed: &Mutex<Option<CopyError>>
 
 /// A layer that its maker does not let others hand out.
 fn is_elsewhere(blob: &Descriptor) -> bool {
-    let kept_away = blob.media_type.contains("nondistributable") || blob.media_type.contains("foreign");
-    kept_away && !blob.urls.is_empty()
+    media_type::is_nondistributable(&blob.media_type) && !blob.urls.is_empty()
 }

@@ -74,6 +74,11 @@ pub enum TransferError {
     /// An image whose layers a remembered manifest does not have.
     #[error("{0}")]
     Unfit(String),
+    /// A layer that its maker hands out alone, from an address that nobody remembers.
+    #[error(
+        "layer {0} is not for distribution, and the image that says where it is to be had is not here any more: pull that again, or send the layer with --allow-nondistributable-artifacts if you may"
+    )]
+    KeptAway(DiffId),
     /// The command was told to stop.
     #[error("canceled")]
     Cancelled,

@@ -13,6 +13,7 @@ use strata_store::{Lease, Resolved};
 
 /// A base image that need not be here.
 pub(crate) struct LazyImage {
+    name: String,
     image: FoundImage,
     fetcher: Fetcher<'static>,
     /// Where its blobs are.
@@ -60,7 +61,8 @@ impl Engine {
         );
         let source = Registered::new(self.registries().clone(), repository);
         let fetcher = Fetcher::new(store, lease.clone(), source, PullRequest::MAX_INFLATION);
-        Ok(LazyImage { image, fetcher, place: Arc::new(place), fetched: Mutex::new(Ok(0)) })
+        let (name, place) = (reference.familiar(), Arc::new(place));
+        Ok(LazyImage { name, image, fetcher, place, fetched: Mutex::new(Ok(0)) })
     }
 }
 
@@ -68,6 +70,11 @@ impl LazyImage {
     /// Which image it is.
     pub(crate) fn id(&self) -> ImageId {
         self.image.id()
+    }
+
+    /// As it was asked for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its config.

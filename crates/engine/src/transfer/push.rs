@@ -1,10 +1,11 @@
 //! `push`.
+mod foreign;
 mod forms;
 mod sender;
 mod upload;
 
 pub(crate) use forms::{media_type_of, oci_type};
-pub(crate) use sender::CREW;
+pub(crate) use sender::crew;
 
 use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
@@ -23,8 +24,17 @@ pub struct PushRequest {
     pub reference: Reference,
     /// `-a`.
     pub all_tags: bool,
+    /// How it is sent.
+    pub form: PushForm,
+}
+
+/// How an image is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PushForm {
     /// `--compression`: every layer is sent like this. Without it a layer keeps the form in which it is known.
     pub recipe: Option<Recipe>,
+    /// `--allow-nondistributable-artifacts`: layers whose makers hand them out themselves are sent like all others.
+    pub foreign: bool,
 }
 
 /// An image that was pushed.
@@ -75,7 +85,7 @@ impl Engine {
             let config = images.config(&id)?;
             let lease = self.store().leases().acquire()?;
             lease.hold(&config.value().rootfs.diff_ids)?;
-            self.push_config(&Outgoing::stored(&config), reference, request.recipe, events, cancel)
+            self.push_config(&Outgoing::stored(&config), reference, request.form, events, cancel)
         };
         let pushed: Result<Vec<Pushed>, EngineError> = references.iter().map(push).collect();
         // Whatever fails once it is cancelled fails because of that.
@@ -88,7 +98,7 @@ impl Engine {
         &self,
         image: &Outgoing<'_>,
         reference: &Reference,
-        recipe: Option<Recipe>,
+        form: PushForm,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
@@ -97,11 +107,11 @@ impl Engine {
         let id = ImageId::new(*config.digest());
         let kept = images.annotations(&id)?;
         let annotations = annotations.unwrap_or(&kept);
-        let mut known = if recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
+        let mut known = if form.recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
         if !annotations.is_empty() {
             known.retain(|known| self.has_annotations(known, annotations));
         }
-        let sender = Sender::new(self, reference, recipe, offers, events);
+        let sender = Sender::new(self, reference, form, offers, events);
         let manifest = sender.send(config, &known, annotations, cancel)?;
         let tag = reference.tag().unwrap_or("latest");
         sender.name(tag, &manifest)?;

@@ -13,6 +13,7 @@ mod damage;
 mod downloads;
 mod full_disk;
 mod interrupts;
+mod kinds;
 mod registry;
 mod repositories;
 #[allow(dead_code, reason = "the server of the HTTP client's tests, of which others are used there")]

@@ -5,35 +5,43 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use strata_engine::registry::{Config, Registries, Retry};
-use strata_engine::transfer::{Progress, PullRequest, Pulled, PushRequest, Pushed, Recipe, Status};
+use strata_engine::transfer::{Progress, PullRequest, Pulled, PushForm, PushRequest, Pushed, Recipe, Status};
 use strata_engine::{Engine, EngineError};
 use strata_oci::{Descriptor, Digest, ImageConfig, Manifest, Raw, Reference, media_type};
 
 /// An engine on the world's store that tries again at once and for long.
-fn engine(world: &World) -> Engine {
+pub(crate) fn engine(world: &World) -> Engine {
     let retry = Retry { tries: 40, first: Duration::ZERO, longest: Duration::from_secs(1) };
     world.engine().with_registries(Registries::new(Config { retry, ..Config::default() }))
 }
 
-fn reference(text: &str) -> Reference {
+pub(crate) fn reference(text: &str) -> Reference {
     text.parse().unwrap()
 }
 
-fn pull(engine: &Engine, name: &str) -> Result<Pulled, EngineError> {
+pub(crate) fn pull(engine: &Engine, name: &str) -> Result<Pulled, EngineError> {
     Ok(pull_told(engine, name)?.0)
 }
 
 /// With the statuses of its layers.
-fn pull_told(engine: &Engine, name: &str) -> Result<(Pulled, Vec<String>), EngineError> {
+pub(crate) fn pull_told(engine: &Engine, name: &str) -> Result<(Pulled, Vec<String>), EngineError> {
     let told = Mutex::new(Vec::new());
     let events = |progress: Progress<'_>| note(&told, progress);
     let mut pulled = engine.pull(&PullRequest::new(reference(name)), &events, &AtomicBool::new(false))?;
     Ok((pulled.remove(0), told.into_inner().unwrap()))
 }
 
-fn push(engine: &Engine, name: &str, recipe: Option<Recipe>) -> Result<(Pushed, Vec<String>), EngineError> {
+pub(crate) fn push(
+    engine: &Engine,
+    name: &str,
+    recipe: Option<Recipe>,
+) -> Result<(Pushed, Vec<String>), EngineError> {
     let told = Mutex::new(Vec::new());
-    let request = PushRequest { reference: reference(name), all_tags: false, recipe };
+    let request = PushRequest {
+        reference: reference(name),
+        all_tags: false,
+        form: PushForm { recipe, foreign: false },
+    };
     let events = |progress: Progress<'_>| note(&told, progress);
     let mut pushed = engine.push(&request, &events, &AtomicBool::new(false))?;
     Ok((pushed.remove(0), told.into_inner().unwrap()))
@@ -54,7 +62,7 @@ fn note(told: &Mutex<Vec<String>>, progress: Progress<'_>) {
 }
 
 /// Bytes that do not compress.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state << 13;
@@ -71,7 +79,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// `name`, of three layers: one of noise, one of text, one that hides a file.
-fn build(world: &World, name: &str, seed: u64, length: usize) {
+pub(crate) fn build(world: &World, name: &str, seed: u64, length: usize) {
     let text = "the same line again and again\n".repeat(5000);
     let dockerfile = "FROM scratch\nCOPY noise /data/noise\nCOPY text /data/text\nWORKDIR /data\n";
     let files: [(&str, &[u8]); 2] = [("noise", &noise(seed, length)), ("text", text.as_bytes())];
@@ -80,7 +88,7 @@ fn build(world: &World, name: &str, seed: u64, length: usize) {
     world.build(&request).unwrap();
 }
 
-fn layers(engine: &Engine, name: &str) -> Vec<String> {
+pub(crate) fn layers(engine: &Engine, name: &str) -> Vec<String> {
     engine.inspect_image(name).unwrap().root_fs.layers
 }
 
@@ -365,7 +373,7 @@ fn refused(blob: Answer, named: &Descriptor, diff_id: Digest) -> String {
     error
 }
 
-fn gzipped(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
     encoder.finish().unwrap()

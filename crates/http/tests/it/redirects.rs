@@ -65,6 +65,41 @@ fn the_caller_may_want_to_know() {
 }
 
 #[test]
+fn what_changes_something_is_sent_again_when_it_may_be() {
+    let other = Server::start(|request, out| answer(out, "201 Created", &[], &request.body));
+    let target = other.url("/elsewhere");
+    let server = Server::start(move |request, out| {
+        let (status, to) = match request.target.as_str() {
+            "/near" => ("307 Temporary Redirect", "/there".to_owned()),
+            "/far" => ("308 Permanent Redirect", target.clone()),
+            // Whoever follows these changes the method: not what was asked for.
+            "/found" => ("302 Found", "/there".to_owned()),
+            _ => return answer(out, "200 OK", &[], &request.body),
+        };
+        answer(out, status, &[("Location", &to)], b"")
+    });
+    let send = |method: &str, at: &str| {
+        let request = Request::new(method, server.url(at)).header("Authorization", "Bearer t");
+        client().send(request.redirects(Redirects::Repeat(3)).bytes(b"content")).unwrap()
+    };
+    assert_eq!(send("PUT", "/near").into_body().bytes(100).unwrap(), b"content");
+    let last = server.seen().pop().unwrap();
+    assert_eq!((last.method.as_str(), last.header("authorization")), ("PUT", Some("Bearer t")));
+    let response = send("POST", "/far");
+    assert_eq!((response.status(), response.url().as_str()), (201, &*other.url("/elsewhere")));
+    let seen = other.seen().pop().unwrap();
+    assert_eq!((seen.method.as_str(), seen.body.as_slice()), ("POST", &b"content"[..]));
+    assert_eq!(seen.header("authorization"), None, "another host gets no credentials");
+    assert_eq!(send("PUT", "/found").status(), 302);
+    let empty = Request::delete(server.url("/near")).redirects(Redirects::Repeat(1));
+    assert_eq!(client().send(empty).unwrap().status(), 200);
+    // A reader is read once.
+    let mut reader = &b"content"[..];
+    let request = Request::put(server.url("/near")).redirects(Redirects::Repeat(3));
+    assert_eq!(client().send(request.reader(&mut reader, Some(7))).unwrap().status(), 307);
+}
+
+#[test]
 fn there_is_an_end() {
     let server = sends_to(String::new);
     let error =

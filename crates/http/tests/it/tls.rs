@@ -1,79 +1,51 @@
-//! Certificates, made by the `openssl` program.
+//! TLS: whom we trust, and who we are.
 use super::server::{Server, answer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use strata_http::{Client, Error, Identity, Options, Request};
+use strata_http::{Client, Error, Identity, Options, Redirects, Request};
+use strata_testbed::Authority;
 
-/// An authority, a server's certificate for 127.0.0.1 and localhost, a client's certificate.
-struct Authority {
-    directory: tempfile::TempDir,
+/// The names of the server: `localhost` is not among them.
+fn authority() -> Option<Authority> {
+    Authority::with_names("IP:127.0.0.1,DNS:inside.test")
 }
 
-impl Authority {
-    /// `None` without openssl.
-    fn new() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let script = "
-            set -e
-            new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch'
-            $new -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
-            for who in server client; do
-                $new -subj /CN=$who -keyout $who.key -out $who.csr
-                printf 'subjectAltName=IP:127.0.0.1,DNS:inside.test\\nextendedKeyUsage=serverAuth,clientAuth\\n' >$who.ext
-                openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-                    -extfile $who.ext -out $who.pem
-            done";
-        let status = Command::new("sh")
-            .args(["-c", script])
-            .current_dir(directory.path())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        if !status.success() {
-            eprintln!("SKIP: no openssl to make certificates with");
-            return None;
-        }
-        Some(Self { directory })
-    }
+fn identity(authority: &Authority, certificates: &str, key: &str) -> Identity {
+    Identity { certificates: authority.file(certificates), key: authority.file(key) }
+}
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn identity(&self, certificates: &str, key: &str) -> Identity {
-        Identity { certificates: self.file(certificates), key: self.file(key) }
-    }
-
-    fn server(&self, wants_certificate: bool) -> Server {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder = if wants_certificate {
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_file(self.file("ca.pem")).unwrap()).unwrap();
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-            builder.with_client_cert_verifier(verifier)
-        } else {
-            builder.with_no_client_auth()
-        };
-        let chain = vec![CertificateDer::from_pem_file(self.file("server.pem")).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(self.file("server.key")).unwrap();
-        let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
-        Server::wrapped(
-            |request, out| answer(out, "200 OK", &[], request.target.as_bytes()),
-            move |stream| {
-                let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
-                Some(Box::new(StreamOwned::new(connection, stream)))
-            },
-        )
-    }
+fn server(authority: &Authority, wants_certificate: bool) -> Server {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = if wants_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority.file("ca.crt")).unwrap()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let chain = vec![CertificateDer::from_pem_file(authority.file("server.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(authority.file("server.key")).unwrap();
+    let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+    Server::wrapped(
+        |request, out| match request.target.as_str() {
+            "/plain" => answer(out, "307 Temporary Redirect", &[("Location", "http://127.0.0.1:1/")], b""),
+            path => answer(out, "200 OK", &[], path.as_bytes()),
+        },
+        move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(Box::new(StreamOwned::new(connection, stream)))
+        },
+    )
 }
 
 fn ask(port: u16, options: Options) -> Result<Vec<u8>, Error> {
@@ -83,14 +55,14 @@ fn ask(port: u16, options: Options) -> Result<Vec<u8>, Error> {
 
 #[test]
 fn authorities_are_the_systems_and_ours() {
-    let Some(authority) = Authority::new() else { return };
-    let port = authority.server(false).port;
+    let Some(authority) = authority() else { return };
+    let port = server(&authority, false).port;
     let error = ask(port, Options::default()).unwrap_err();
     let wanted =
         format!("https://127.0.0.1:{port}/secure: TLS: the certificate is signed by an unknown authority");
     assert_eq!(error.to_string(), wanted);
     assert!(!error.is_transient());
-    let ours = Options { authorities: vec![authority.file("ca.pem")], ..Options::default() };
+    let ours = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
     assert_eq!(ask(port, ours.clone()).unwrap(), b"/secure");
     assert_eq!(ask(port, Options { insecure: true, ..Options::default() }).unwrap(), b"/secure");
     let error =
@@ -100,23 +72,33 @@ fn authorities_are_the_systems_and_ours() {
 
 #[test]
 fn a_server_may_want_to_know_who_we_are() {
-    let Some(authority) = Authority::new() else { return };
-    let port = authority.server(true).port;
-    let anonymous = Options { authorities: vec![authority.file("ca.pem")], ..Options::default() };
+    let Some(authority) = authority() else { return };
+    let port = server(&authority, true).port;
+    let anonymous = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
     let error = ask(port, anonymous.clone()).unwrap_err();
     assert!(error.to_string().contains("CertificateRequired"), "{error}");
-    let known = Options { identity: Some(authority.identity("client.pem", "client.key")), ..anonymous };
+    let known = Options { identity: Some(identity(&authority, "client.cert", "client.key")), ..anonymous };
     assert_eq!(ask(port, known).unwrap(), b"/secure");
 }
 
 #[test]
+fn what_changes_something_is_not_repeated_in_the_clear() {
+    let Some(authority) = authority() else { return };
+    let port = server(&authority, false).port;
+    let ours = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
+    let request = Request::put(format!("https://127.0.0.1:{port}/plain")).redirects(Redirects::Repeat(3));
+    let response = Client::new(ours).unwrap().send(request.bytes(b"content")).unwrap();
+    assert_eq!(response.status(), 307);
+}
+
+#[test]
 fn wrong_files_are_found_at_once() {
-    let Some(authority) = Authority::new() else { return };
+    let Some(authority) = authority() else { return };
     let fault = |options: Options| Client::new(options).unwrap_err().to_string();
     let file = |name: &str| authority.file(name).display().to_string();
     let authorities = |name: &str| Options { authorities: vec![authority.file(name)], ..Options::default() };
-    let identity = |certificates, key| Options {
-        identity: Some(authority.identity(certificates, key)),
+    let with = |certificates, key| Options {
+        identity: Some(identity(&authority, certificates, key)),
         ..Options::default()
     };
     assert_eq!(
@@ -125,22 +107,22 @@ fn wrong_files_are_found_at_once() {
     );
     assert_eq!(fault(authorities("ca.key")), format!("{}: holds no PEM certificate", file("ca.key")));
     assert_eq!(
-        fault(identity("client.pem", "client.pem")),
-        format!("{}: holds no PEM private key", file("client.pem"))
+        fault(with("client.cert", "client.cert")),
+        format!("{}: holds no PEM private key", file("client.cert"))
     );
     assert_eq!(
-        fault(identity("client.pem", "server.key")),
-        format!("{}: is not the key of {}", file("server.key"), file("client.pem"))
+        fault(with("client.cert", "server.key")),
+        format!("{}: is not the key of {}", file("server.key"), file("client.cert"))
     );
 }
 
 #[test]
 fn ssl_cert_file_is_honoured() {
-    let Some(authority) = Authority::new() else { return };
-    let port = authority.server(false).port;
+    let Some(authority) = authority() else { return };
+    let port = server(&authority, false).port;
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tls::asked_with_the_systems_certificates", "--ignored", "--nocapture"])
-        .env("SSL_CERT_FILE", authority.file("ca.pem"))
+        .env("SSL_CERT_FILE", authority.file("ca.crt"))
         .env("STRATA_HTTP_PORT", port.to_string())
         .output()
         .unwrap();
@@ -157,11 +139,11 @@ fn asked_with_the_systems_certificates() {
 
 #[test]
 fn a_tunnel_carries_tls() {
-    let Some(authority) = Authority::new() else { return };
-    let port = authority.server(false).port;
+    let Some(authority) = authority() else { return };
+    let port = server(&authority, false).port;
     let proxy = tunnel(port);
     let options = Options {
-        authorities: vec![authority.file("ca.pem")],
+        authorities: vec![authority.file("ca.crt")],
         proxies: strata_http::Proxies {
             https: Some(format!("http://127.0.0.1:{proxy}")),
             ..Default::default()

@@ -10,9 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use strata_oci::Digest;
 
-/// Finished blocks that may wait for the reader, beyond one per thread.
-const AHEAD: usize = 2;
-
 /// The compressed form of a file, made when it is read. Nothing of it is kept but the lengths of its blocks and the
 /// hash of what has been read so far: a reader that is told to begin in the middle makes those blocks again.
 pub struct Blocks {
@@ -75,7 +72,9 @@ impl Blocks {
             position: 0,
             skip,
             threads: Vec::new(),
+            crew: self.crew.clone(),
         };
+        self.crew.readers_changed(true);
         for _ in 0..threads {
             let job = Job {
                 shared: Arc::clone(&reader.shared),
@@ -84,7 +83,6 @@ impl Blocks {
                 recipe: self.recipe,
                 length: self.length,
                 blocks,
-                window: threads + AHEAD,
             };
             let thread = std::thread::Builder::new().name("compress".into()).spawn(move || job.run())?;
             reader.threads.push(thread);
@@ -124,6 +122,7 @@ pub struct BlockReader {
     /// Bytes of the next block that were read long ago.
     skip: u64,
     threads: Vec<JoinHandle<()>>,
+    crew: Crew,
 }
 
 struct Shared {
@@ -147,7 +146,6 @@ struct Job {
     recipe: Recipe,
     length: u64,
     blocks: usize,
-    window: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -172,7 +170,7 @@ impl Job {
             if state.stopped || state.next == self.blocks {
                 return None;
             }
-            if state.next < state.wanted + self.window {
+            if state.next < state.wanted + self.crew.window() {
                 state.next += 1;
                 return Some(state.next - 1);
             }
@@ -183,10 +181,9 @@ impl Job {
     fn make(&self, block: usize) -> io::Result<Vec<u8>> {
         let begin = block as u64 * self.recipe.block();
         let length = self.recipe.block().min(self.length - begin.min(self.length));
-        self.crew.compress(self.recipe, || {
-            let mut bytes = vec![0; length as usize];
-            self.file.read_exact_at(&mut bytes, begin)?;
-            Ok(bytes)
+        self.crew.compress(self.recipe, |bytes| {
+            bytes.resize(length as usize, 0);
+            self.file.read_exact_at(bytes, begin)
         })
     }
 }
@@ -243,6 +240,7 @@ impl Read for BlockReader {
 
 impl Drop for BlockReader {
     fn drop(&mut self) {
+        self.crew.readers_changed(false);
         lock(&self.shared.state).stopped = true;
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {

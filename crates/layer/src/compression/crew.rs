@@ -1,7 +1,11 @@
 //! Who compresses.
 use super::recipe::{Recipe, Worker};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Finished blocks that may wait for their readers, beyond one for each that is being made; of all layers together.
+const AHEAD: usize = 2;
 
 /// So many blocks are compressed at once, however many layers are on their way: memory is bounded by that. Clones share
 /// the places.
@@ -10,6 +14,8 @@ pub struct Crew(Arc<Shared>);
 
 struct Shared {
     size: usize,
+    /// Layers on their way.
+    readers: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -25,7 +31,7 @@ impl Crew {
     pub fn new(size: usize) -> Self {
         let size = size.max(1);
         let state = Mutex::new(State { free: size, idle: Vec::new() });
-        Self(Arc::new(Shared { size, state, changed: Condvar::new() }))
+        Self(Arc::new(Shared { size, readers: AtomicUsize::new(0), state, changed: Condvar::new() }))
     }
 
     /// How many blocks it compresses at once.
@@ -33,15 +39,30 @@ impl Crew {
         self.0.size
     }
 
+    /// A layer more, or one less.
+    pub(super) fn readers_changed(&self, more: bool) {
+        match more {
+            true => self.0.readers.fetch_add(1, Ordering::Relaxed),
+            false => self.0.readers.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// How far ahead of its reader a layer may be compressed, in blocks: a share of what all of them may. Two at least:
+    /// one that is being read for, and one that is made meanwhile.
+    pub(super) fn window(&self) -> usize {
+        let readers = self.0.readers.load(Ordering::Relaxed).max(1);
+        (self.0.size + AHEAD).div_ceil(readers).max(2)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compresses the block that `read` gives, as soon as somebody is free.
+    /// Compresses the block that `read` fills a buffer with, as soon as somebody is free.
     pub(super) fn compress(
         &self,
         recipe: Recipe,
-        read: impl FnOnce() -> io::Result<Vec<u8>>,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Vec<u8>> {
         let mut state = self.lock();
         while state.free == 0 {
@@ -54,7 +75,7 @@ impl Crew {
         state.idle.retain(|(idle, _)| *idle == recipe);
         drop(state);
         let result = known.map_or_else(|| recipe.worker(), Ok).and_then(|mut worker| {
-            let made = read().and_then(|block| worker.compress(block));
+            let made = worker.compress(read);
             self.lock().idle.push((recipe, worker));
             made
         });

@@ -88,19 +88,20 @@ impl Recipe {
     }
 
     pub(super) fn worker(&self) -> io::Result<Worker> {
-        Ok(match self.compression {
+        let machine = match self.compression {
             Compression::Gzip => {
                 let level = CompressionLvl::new(self.level)
                     .map_err(|_| io::Error::other(format!("libdeflate has no level {}", self.level)))?;
-                Worker::Gzip(Deflater::new(level))
+                Machine::Gzip(Deflater::new(level))
             }
             Compression::Zstd => {
                 let mut compressor = zstd::bulk::Compressor::new(self.level)?;
                 compressor.include_checksum(true)?;
-                Worker::Zstd(compressor)
+                Machine::Zstd(compressor)
             }
-            _ => Worker::None,
-        })
+            _ => Machine::None,
+        };
+        Ok(Worker { machine, block: Vec::new(), made: Vec::new() })
     }
 }
 
@@ -132,26 +133,38 @@ impl FromStr for Recipe {
     }
 }
 
-/// Compresses blocks, one after the other.
-pub(super) enum Worker {
+/// Compresses blocks, one after the other. Its buffers live as long as it does: large ones that come and go between
+/// threads are kept by the allocator, in each of them.
+pub(super) struct Worker {
+    machine: Machine,
+    block: Vec<u8>,
+    made: Vec<u8>,
+}
+
+enum Machine {
     None,
     Gzip(Deflater),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
 impl Worker {
-    /// The member or frame of a block.
-    pub(super) fn compress(&mut self, block: Vec<u8>) -> io::Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(block),
-            Self::Gzip(deflater) => {
-                let mut out = vec![0; deflater.gzip_compress_bound(block.len())];
-                let length = deflater.gzip_compress(&block, &mut out).map_err(io::Error::other)?;
-                out.truncate(length);
-                out.shrink_to_fit();
-                Ok(out)
+    /// The member or frame of the block that `read` fills a buffer with.
+    pub(super) fn compress(
+        &mut self,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<Vec<u8>> {
+        read(&mut self.block)?;
+        let length = match &mut self.machine {
+            Machine::None => return Ok(self.block.clone()),
+            Machine::Gzip(deflater) => {
+                self.made.resize(deflater.gzip_compress_bound(self.block.len()), 0);
+                deflater.gzip_compress(&self.block, &mut self.made).map_err(io::Error::other)?
             }
-            Self::Zstd(compressor) => compressor.compress(&block),
-        }
+            Machine::Zstd(compressor) => {
+                self.made.resize(zstd::zstd_safe::compress_bound(self.block.len()), 0);
+                compressor.compress_to_buffer(&self.block, &mut self.made[..])?
+            }
+        };
+        Ok(self.made[..length].to_vec())
     }
 }

@@ -54,5 +54,6 @@ fn an_upload_survives_and_goes_on_where_it_was() {
     let sent: u64 = log.iter().map(|one| one.sent).sum();
     // What was on its way when a connection broke goes again; how much that is, is up to the machine.
     assert!(sent < bytes.len() as u64 * 150 / 100, "{sent} bytes for {}", bytes.len());
-    assert_eq!(log.iter().filter(|one| one.request.method == "POST").count(), 1);
+    // A busy machine may not have read the few bytes of the first cut when it is asked for them: that begins anew.
+    assert!(log.iter().filter(|one| one.request.method == "POST").count() <= 2);
 }

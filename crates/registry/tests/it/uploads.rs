@@ -12,7 +12,7 @@ fn patient() -> (Registries, Arc<Impatient>) {
     (Registries::new(config), clock)
 }
 
-fn source(bytes: Vec<u8>) -> impl FnMut(u64) -> std::io::Result<Cursor<Vec<u8>>> {
+pub(crate) fn source(bytes: Vec<u8>) -> impl FnMut(u64) -> std::io::Result<Cursor<Vec<u8>>> {
     move |offset| Ok(Cursor::new(bytes[usize::try_from(offset).unwrap()..].to_vec()))
 }
 
@@ -91,6 +91,10 @@ struct State {
     most: Option<usize>,
     /// Bytes after which the next request with a body is taken for lost.
     lose_after: Option<usize>,
+    /// What a request brought that was cut is forgotten.
+    whole_only: bool,
+    /// It takes a blob in one request only.
+    no_ranges: bool,
     numbers: u32,
 }
 
@@ -105,7 +109,11 @@ impl Strict {
     }
 
     pub(crate) fn start(most: Option<usize>, lose_after: Option<usize>) -> Self {
-        let state = Arc::new(Mutex::new(State { most, lose_after, ..State::default() }));
+        Self::with(State { most, lose_after, ..State::default() })
+    }
+
+    fn with(state: State) -> Self {
+        let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let server = Server::start(move |request, out| {
             let mut state = shared.lock().unwrap();
@@ -114,7 +122,7 @@ impl Strict {
                 "POST" => {
                     state.received.clear();
                     let at = state.next();
-                    answer(202, &[("Location", &at), ("OCI-Chunk-Min-Length", "1000")], "")
+                    answer(202, &[("Location", &at)], "")
                 }
                 _ if !request.target.contains(&format!("/uploads/{}", state.numbers)) => answer(404, &[], ""),
                 "GET" => state.progress(204),
@@ -123,9 +131,12 @@ impl Strict {
                     .header("content-length")
                     .is_some_and(|all| all != request.body.len().to_string()) =>
                 {
-                    state.received.extend_from_slice(&request.body);
+                    if !state.whole_only {
+                        state.received.extend_from_slice(&request.body);
+                    }
                     return;
                 }
+                _ if state.no_ranges && request.header("content-range").is_some() => answer(400, &[], ""),
                 _ if state.most.is_some_and(|most| request.body.len() > most) => answer(413, &[], ""),
                 _ => match state.lose_after.take() {
                     Some(bytes) => {
@@ -250,4 +261,97 @@ fn a_registry_that_takes_everything_and_keeps_nothing() {
     let upload = registries.begin(&repository, &digest).unwrap();
     let error = upload.send_unsized(&mut source(bytes), &mut || digest).unwrap_err();
     assert!(error.to_string().contains("says that it has none of them"), "{error}");
+}
+
+fn send_unsized(to: &Repository, bytes: &[u8]) -> Result<(), Error> {
+    let (registries, digest) = (client(), Digest::of(bytes));
+    let upload = registries.begin(to, &Digest::of(b"what it is made of")).unwrap();
+    upload.send_unsized(&mut source(bytes.to_vec()), &mut || digest)
+}
+
+/// Lengths of the bodies of all `PATCH`es.
+fn patches(registry: &Strict) -> Vec<usize> {
+    let seen = registry.server.seen();
+    seen.iter().filter(|one| one.method == "PATCH").map(|one| one.body.len()).collect()
+}
+
+const MIB: usize = 1 << 20;
+
+/// It keeps nothing of a request that was cut: what was sent in pieces before that is not lost.
+#[test]
+fn after_a_cut_a_blob_goes_in_pieces_and_one_is_all_that_a_cut_costs() {
+    let registry = Strict::with(State { whole_only: true, ..State::default() });
+    let cut = AtomicUsize::new(0);
+    let wire = Wire::to(&registry.host(), move |request, _| {
+        if request.method != "PATCH" {
+            return Fault::Pass;
+        }
+        match cut.fetch_add(1, Ordering::SeqCst) {
+            0 => Fault::CutRequest(5_000_000),
+            2 => Fault::CutRequest(3_000_000),
+            _ => Fault::Pass,
+        }
+    });
+    let bytes = noise(11, 20 * MIB);
+    send_unsized(&Repository::new(wire.host(), "a"), &bytes).unwrap();
+    assert!(registry.holds(&bytes));
+    let log = wire.log();
+    let sized: Vec<Option<&str>> = log
+        .iter()
+        .filter(|one| one.request.method == "PATCH")
+        .map(|one| one.request.header("content-range"))
+        .collect();
+    let wanted = [
+        None,
+        Some("0-8388607"),
+        Some("8388608-16777215"),
+        Some("8388608-12582911"),
+        Some("12582912-16777215"),
+        Some("16777216-20971519"),
+    ];
+    assert_eq!(sized, wanted);
+    assert_eq!(log.iter().filter(|one| one.request.method == "POST").count(), 2, "nothing came at first");
+}
+
+#[test]
+fn who_takes_blobs_in_one_request_only_gets_them_so() {
+    let registry = Strict::with(State { whole_only: true, no_ranges: true, ..State::default() });
+    let cut = AtomicUsize::new(0);
+    let wire = Wire::to(&registry.host(), move |request, _| {
+        let first = request.method == "PATCH" && cut.fetch_add(1, Ordering::SeqCst) == 0;
+        if first { Fault::CutRequest(500_000) } else { Fault::Pass }
+    });
+    let bytes = noise(12, MIB);
+    send_unsized(&Repository::new(wire.host(), "a"), &bytes).unwrap();
+    assert!(registry.holds(&bytes));
+}
+
+#[test]
+fn a_proxy_that_bounds_requests_gets_smaller_ones() {
+    let registry = Strict::start(Some(3 * MIB), None);
+    let bytes = noise(13, 5 * MIB);
+    send_unsized(&Repository::new(registry.host(), "a"), &bytes).unwrap();
+    assert!(registry.holds(&bytes));
+    assert_eq!(patches(&registry), [5 * MIB, 5 * MIB, 4 * MIB, 2 * MIB, 2 * MIB, MIB]);
+}
+
+/// It takes pieces and forgets them with every cut: nobody goes on with that for ever.
+#[test]
+fn a_registry_that_forgets_again_and_again_is_given_up() {
+    let registry = Strict::with(State { whole_only: true, ..State::default() });
+    let bytes = noise(14, 10 * MIB);
+    let moved = AtomicUsize::new(0);
+    let wire = Wire::to(&registry.host(), move |request, _| match request.method.as_str() {
+        "PATCH" if moved.fetch_add(1, Ordering::SeqCst) % 2 == 1 => Fault::Pass,
+        "PATCH" => Fault::CutRequest(100_000),
+        "GET" if request.target.contains("/uploads/") => Fault::Say(answer(404, &[], "")),
+        _ => Fault::Pass,
+    });
+    let (registries, clock) = patient();
+    let repository = Repository::new(wire.host(), "a");
+    let mut source = source(bytes);
+    let upload = registries.begin(&repository, &Digest::of(b"made of")).unwrap();
+    let error = upload.send_unsized(&mut source, &mut || Digest::of(b"never asked for")).unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }), "{error}");
+    assert_eq!(clock.pauses().len(), 4, "five tries");
 }

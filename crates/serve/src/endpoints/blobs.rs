@@ -102,6 +102,9 @@ fn stored(
     {
         found = storage.open_blob(name, digest)?;
     }
+    if found.is_some() && registry.mirror.is_some() {
+        storage.note_use(digest)?;
+    }
     Ok(found.map(|(file, size)| (Source::File(Arc::new(file)), size)))
 }
 

@@ -47,7 +47,11 @@ pub(super) async fn tags(asked: &Asked, name: &Repository) -> Result<Answer, Ref
 /// What tells something about a manifest. Nothing is no error, and neither is a manifest that is not here yet.
 pub(super) async fn referrers(asked: &Asked, name: &Repository, subject: &Digest) -> Result<Answer, Refusal> {
     let (registry, name_of, subject_of) = (asked.registry.clone(), name.clone(), *subject);
-    let mut found = blocking(move || registry.storage.referrers(&name_of, &subject_of)).await?;
+    let found = blocking(move || match &registry.mirror {
+        Some(mirror) => mirror.referrers(&registry.storage, &name_of, &subject_of),
+        None => Ok(registry.storage.referrers(&name_of, &subject_of)?),
+    });
+    let mut found = found.await?;
     let filter = asked.query.get("artifactType");
     if let Some(wanted) = filter {
         found.retain(|descriptor| descriptor["artifactType"] == *wanted);

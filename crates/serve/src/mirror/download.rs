@@ -1,6 +1,6 @@
 //! A blob that comes from the upstream: written to the disk once, read by every client that asked for it, at once.
 
-use super::{Running, Upstream};
+use super::{Room, Running, Upstream};
 use crate::growing::Growing;
 use crate::name::Repository;
 use crate::refusal::Refusal;
@@ -24,6 +24,7 @@ pub(super) struct Download {
     pub(super) storage: Storage,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) running: Arc<Running>,
+    pub(super) room: Arc<Room>,
     pub(super) name: Repository,
     pub(super) digest: Digest,
 }
@@ -53,7 +54,12 @@ impl Begun {
         let outcome = self.all(body);
         // First on the disk, then out of the table, then finished: nobody finds it in neither.
         self.download.running.forget(&self.download.name, &self.download.digest);
+        let complete = outcome.is_ok();
         self.blob.end(outcome.map_err(|error| error.to_string()));
+        if complete {
+            // Nobody waits for this. What fails now is tried again with the next blob.
+            let _ = self.download.room.make(&self.download.storage, self.blob.size());
+        }
     }
 
     fn all(&mut self, first: Box<dyn Read + Send>) -> Result<(), Refusal> {

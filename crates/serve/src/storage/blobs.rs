@@ -104,7 +104,7 @@ impl Storage {
     }
 }
 
-fn touch(path: &Path) -> io::Result<()> {
+pub(super) fn touch(path: &Path) -> io::Result<()> {
     let file = fs_err::OpenOptions::new().append(true).open(path)?;
     file.set_modified(SystemTime::now())
 }

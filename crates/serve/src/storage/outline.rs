@@ -45,7 +45,7 @@ struct Pointer {
 impl Pointer {
     /// A layer that its maker does not let others hand out: it stays where its URLs point.
     fn is_elsewhere(&self) -> bool {
-        let kept_away = self.media_type.contains("nondistributable") || self.media_type.contains("foreign");
+        let kept_away = media_type::is_nondistributable(&self.media_type);
         kept_away && self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
 }

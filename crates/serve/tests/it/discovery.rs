@@ -59,7 +59,7 @@ fn the_catalog_in_pages() {
 }
 
 /// A manifest about another one.
-fn about(world: &World, subject: &Digest, kind: Option<&str>, content: &str) -> (Digest, Value) {
+pub(crate) fn about(world: &World, subject: &Digest, kind: Option<&str>, content: &str) -> (Digest, Value) {
     let mut manifest = world.manifest("a", content);
     manifest["subject"] = json!({ "mediaType": media_type::OCI_MANIFEST, "digest": subject, "size": 5 });
     manifest["annotations"] = json!({ "of": content });

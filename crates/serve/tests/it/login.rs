@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use std::process::Command;
+use strata_testbed::Authority;
 
 fn basic(pair: &str) -> String {
     use base64::Engine as _;
@@ -35,37 +36,13 @@ fn only_those_in_the_file_come_in() {
 
 #[test]
 fn tls_with_a_certificate_of_ones_own() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("SKIP tls_with_a_certificate_of_ones_own: no openssl here");
-        return;
-    }
-    let directory = tempfile::tempdir().expect("a directory");
-    let (chain, key) = (directory.path().join("chain.pem"), directory.path().join("key.pem"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&chain)
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let Some(authority) = Authority::new() else { return };
+    let (chain, key) = (authority.file("server.crt"), authority.file("server.key"));
     let world = World::with(|options| options.tls = Some((chain.clone(), key.clone())));
     let url = format!("https://localhost:{}/v2/", world.address.port());
     let curl = Command::new("curl")
         .args(["-sS", "--noproxy", "*", "-w", "%{http_code}", "--cacert"])
-        .arg(&chain)
+        .arg(authority.file("ca.crt"))
         .arg(&url)
         .output();
     match curl {
@@ -74,7 +51,7 @@ fn tls_with_a_certificate_of_ones_own() {
     }
     let address = "127.0.0.1:0".parse().expect("an address");
     for (chain, key, what) in [(&key, &key, "certificate"), (&chain, &chain, "private key")] {
-        let mut options = strata_serve::Options::new(directory.path().join("r"), address);
+        let mut options = strata_serve::Options::new(authority.file("registry"), address);
         options.tls = Some((chain.clone(), key.clone()));
         let error = strata_serve::Server::bind(options).expect_err(what).to_string();
         assert!(error.contains(what), "{error}");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use strata_oci::{Digest, media_type};
+use strata_oci::{Descriptor, Digest, media_type};
 use strata_serve::{FetchedBlob, FetchedManifest, Upstream, UpstreamError};
 
 /// The other registry, over HTTP, with a switch.
@@ -99,6 +99,12 @@ impl Upstream for Other {
     fn tags(&self, repository: &str) -> Result<Option<Vec<String>>, UpstreamError> {
         let reply = self.ask("GET", &format!("/v2/{repository}/tags/list"), &[])?;
         Ok(reply.map(|reply| serde_json::from_value(reply.json()["tags"].clone()).expect("tags")))
+    }
+
+    fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, UpstreamError> {
+        let reply = self.ask("GET", &format!("/v2/{repository}/referrers/{subject}"), &[])?;
+        let list = |reply: Reply| serde_json::from_value(reply.json()["manifests"].clone()).expect("a list");
+        Ok(reply.map(list).unwrap_or_default())
     }
 }
 
@@ -224,4 +230,64 @@ fn a_mirror_takes_no_pushes() {
     let (_origin, _other, mirror) = pair();
     mirror.ask("POST", "/v2/a/blobs/uploads/", &[], b"").refused(405, "UNSUPPORTED");
     mirror.ask("PUT", "/v2/a/manifests/1", &[], b"{}").refused(405, "UNSUPPORTED");
+}
+
+#[test]
+fn what_refers_to_a_manifest_is_the_upstreams_to_say() {
+    let (origin, other, mirror) = pair();
+    let image = Digest::of(&origin.image("a", "1", "layer"));
+    let list = |world: &World| {
+        let reply = world.get(&format!("/v2/a/referrers/{image}"));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["manifests"].clone()
+    };
+    assert_eq!(list(&mirror), serde_json::json!([]));
+    let (signature, _) = crate::discovery::about(&origin, &image, Some("application/x-signature"), "signed");
+    assert_eq!(list(&mirror), list(&origin));
+    assert_eq!(list(&mirror)[0]["digest"], signature.to_string());
+    let filtered = mirror.get(&format!("/v2/a/referrers/{image}?artifactType=application/x-other"));
+    assert_eq!(filtered.json()["manifests"], serde_json::json!([]));
+    // What was fetched of it can be found when the upstream is away.
+    assert_eq!(mirror.get(&format!("/v2/a/manifests/{signature}")).status, 200);
+    other.away.store(true, Ordering::Relaxed);
+    assert_eq!(list(&mirror)[0]["digest"], signature.to_string());
+    mirror.get(&format!("/v2/unknown/referrers/{image}")).refused(502, "UNKNOWN");
+}
+
+#[test]
+fn what_was_not_asked_for_longest_gives_way() {
+    let origin = World::new();
+    let other = Other::of(&origin);
+    let upstream = other.clone();
+    let mirror = World::with(move |options| {
+        options.upstream = Some(upstream);
+        options.mirror_limit = Some(1_000_000);
+    });
+    let manifest = origin.image("a", "1", "layer");
+    assert_eq!(mirror.get("/v2/a/manifests/1").body, manifest);
+    let blob = |n: u8| format!("/v2/a/blobs/{}", origin.push("a", &vec![n; 400_000]));
+    let fetched = |n: u8| {
+        let target = blob(n);
+        let before = other.requests(&format!("GET {target}"));
+        assert!(mirror.get(&target).body == vec![n; 400_000]);
+        other.requests(&format!("GET {target}")) > before
+    };
+    assert!(fetched(1) && fetched(2) && !fetched(1) && !fetched(2));
+    // Used last: what stays is blob 1.
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!fetched(1));
+    assert!(fetched(3));
+    let start = Instant::now();
+    while blobs(&mirror.root()) > 3 {
+        assert!(start.elapsed() < Duration::from_secs(10), "nothing was evicted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!fetched(1) && !fetched(3), "what was used last stays");
+    assert!(fetched(2), "what was not goes");
+    // More than is ever kept passes through.
+    let large = vec![9; 1_500_000];
+    let target = format!("/v2/a/blobs/{}", origin.push("a", &large));
+    assert!(mirror.get(&target).body == large);
+    other.away.store(true, Ordering::Relaxed);
+    assert_eq!(mirror.get("/v2/a/manifests/1").body, manifest, "manifests stay");
 }

@@ -6,7 +6,7 @@ use super::transfer::{Cancel, Display};
 use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
 use clap::Args;
-use strata_engine::transfer::{PushRequest, Recipe};
+use strata_engine::transfer::{PushForm, PushRequest, Recipe};
 
 /// Send an image, or all images of a repository, to a registry.
 #[derive(Args, Debug)]
@@ -19,6 +19,9 @@ pub(crate) struct Push {
     quiet: bool,
     #[command(flatten)]
     compression: CompressionFlags,
+    /// Also send layers that their makers hand out themselves (foreign layers), if you may
+    #[arg(long)]
+    allow_nondistributable_artifacts: bool,
     /// Accepted for Docker's sake
     #[arg(long, hide = true)]
     disable_content_trust: bool,
@@ -62,7 +65,10 @@ impl Push {
         let request = PushRequest {
             reference: reference.clone(),
             all_tags: self.all_tags,
-            recipe: self.compression.recipe()?,
+            form: PushForm {
+                recipe: self.compression.recipe()?,
+                foreign: self.allow_nondistributable_artifacts,
+            },
         };
         let engine = global.engine()?;
         if !self.quiet && !self.all_tags && !tagged && reference.digest().is_none() {

@@ -35,6 +35,9 @@ pub(crate) struct Serve {
     /// Serve what this registry has: fetched when it is asked for first, kept, and served when the registry is away
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+    /// Of what a mirror fetched, keep at most so much (10GB, 512MiB): what was asked for longest ago goes first
+    #[arg(long, value_name = "SIZE", requires = "mirror", value_parser = super::run::bytes)]
+    max_size: Option<u64>,
     /// Refuse pushes and deletions
     #[arg(long)]
     read_only: bool,
@@ -88,6 +91,7 @@ impl Serve {
         if let Some(url) = &self.mirror {
             let (registries, host) = mirrored(url)?;
             options.upstream = Some(upstream(registries, host));
+            options.mirror_limit = self.max_size;
         }
         if self.verbose {
             options.observer = Some(Arc::new(log));
@@ -141,6 +145,8 @@ fn mirrored(url: &str) -> Result<(Registries, String), Failure> {
     let mut config: Config = client.config().clone();
     // A mirror of the registry may be this very server.
     config.mirrors.retain(|mirror| mirror.of != host);
+    // Clients wait meanwhile, and try again themselves.
+    config.retry.tries = 2;
     if scheme == "http" {
         config.insecure.push(host.to_owned());
     }

@@ -8,6 +8,7 @@ mod cache_from;
 mod containers;
 mod contexts;
 mod devices;
+mod docker;
 mod documented;
 mod elsewhere;
 mod escapes;
@@ -24,6 +25,7 @@ mod ports;
 mod questions;
 mod registry;
 mod reproducible;
+mod resumed;
 mod scale;
 #[allow(
     dead_code,

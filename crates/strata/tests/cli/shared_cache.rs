@@ -71,7 +71,9 @@ fn id(world: &World) -> String {
 /// How many steps ended well, and how many were cached.
 fn counts(told: &str) -> (usize, usize) {
     let build = told.split("exporting to image").next().unwrap_or_default();
-    let asides = build.matches("importing cache").count() + 1 - build.matches(" ERROR after").count();
+    let fetches = build.lines().filter(|line| line.split(' ').nth(1) == Some("fetch")).count();
+    let imports = build.matches("importing cache").count() + 1 - build.matches(" ERROR after").count();
+    let asides = imports + fetches;
     (build.matches(" DONE ").count() - asides, build.matches(" CACHED").count())
 }
 

@@ -1,7 +1,7 @@
 //! The layers of an export, on their way to a place.
 use super::super::CacheDestination;
 use super::Known;
-use crate::transfer::{CREW, Offered, Recipe, media_type_of, oci_type};
+use crate::transfer::{Offered, Recipe, crew, media_type_of, oci_type};
 use crate::{Engine, EngineError};
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
@@ -36,9 +36,8 @@ impl<'a> Sender<'a> {
         known: &'a Known,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (force, oci) = (destination.force, destination.form.oci);
-        Self { engine, place, recipe, force, oci, known, crew: Crew::new(cores.min(CREW)), cancel }
+        Self { engine, place, recipe, force, oci, known, crew: crew(recipe), cancel }
     }
 
     /// Gets a layer into the place, and gives its blob there.

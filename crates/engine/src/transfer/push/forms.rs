@@ -43,6 +43,11 @@ pub(crate) fn oci_type(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a layer of this type may be put on any registry.
+pub(super) fn is_for_all(media_type: &str) -> bool {
+    oci_type(media_type).is_some()
+}
+
 /// The forms of a layer worth asking `host` for: what the recipe makes of it, then (unless the recipe is demanded) every
 /// other that some repository there holds. Those of `repository` itself come first.
 pub(super) fn forms(

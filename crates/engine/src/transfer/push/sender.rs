@@ -2,18 +2,27 @@
 use super::forms::{self, Form, media_type_of, oci_type};
 use crate::transfer::documents::{ImageManifest, parse_manifest};
 use crate::transfer::fetch::side_by_side;
-use crate::transfer::{Offered, Progress, Status, TransferError, TransferEvents};
+use crate::transfer::{Offered, Progress, PushForm, Status, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
-use strata_layer::compression::{Blocks, Crew, Recipe};
+use strata_layer::compression::{Blocks, Compression, Crew, Recipe};
 use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, Reference, media_type};
 use strata_registry::{Registries, Repository};
 use strata_store::{RemoteBlob, Store, StoredManifest};
 
-/// Blocks that are compressed at once, of all layers together: more take more memory than a push is worth.
-pub(crate) const CREW: usize = 8;
+/// Blocks that are compressed at once, of all layers together: more take more memory than a push is worth. Zstandard takes
+/// three times as much for each, and with four is faster than any network.
+const CREW: usize = 8;
+const ZSTD_CREW: usize = 4;
+
+/// Who compresses what is sent.
+pub(crate) fn crew(recipe: Recipe) -> Crew {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_zstd = recipe.compression() == Compression::Zstd;
+    Crew::new(cores.min(if is_zstd { ZSTD_CREW } else { CREW }))
+}
 
 /// A manifest as it is sent.
 pub(super) struct Document {
@@ -27,6 +36,8 @@ pub(super) struct Sender<'a> {
     pub(super) registries: &'a Registries,
     pub(super) repository: Repository,
     recipe: Option<Recipe>,
+    /// Layers that are not for distribution are sent all the same.
+    pub(super) foreign: bool,
     crew: Crew,
     /// Where layers can be had that are not here.
     offers: &'a Offers<'a>,
@@ -43,18 +54,19 @@ impl<'a> Sender<'a> {
     pub(super) fn new(
         engine: &'a Engine,
         reference: &Reference,
-        recipe: Option<Recipe>,
+        form: PushForm,
         offers: &'a Offers<'a>,
         events: &'a TransferEvents<'a>,
     ) -> Self {
+        let PushForm { recipe, foreign } = form;
         let repository = Repository::from(reference);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let crew = Crew::new(cores.min(CREW));
+        let crew = crew(recipe.unwrap_or_default());
         Self {
             store: engine.store(),
             registries: engine.registries(),
             repository,
             recipe,
+            foreign,
             crew,
             offers,
             events,
@@ -138,14 +150,17 @@ impl<'a> Sender<'a> {
         origins: &[String],
         cancel: &AtomicBool,
     ) -> Result<(), EngineError> {
-        let Descriptor { digest, size, .. } = layer;
+        let digest = &layer.digest;
         let mut holders = forms::holders(self.store.blobs(), diff_id, digest)?;
         holders.extend(origins.iter().cloned());
         let mut seen = BTreeSet::new();
         holders.retain(|holder| seen.insert(holder.clone()));
         if self.has(digest)? {
             self.tell(diff_id, Status::LayerAlreadyExists);
-        } else if !layer.urls.is_empty() {
+        } else if media_type::is_nondistributable(&layer.media_type)
+            && !layer.urls.is_empty()
+            && !self.foreign
+        {
             self.tell(diff_id, Status::SkippedForeign);
             return Ok(());
         } else if !self.mount(diff_id, digest, &holders)? {
@@ -156,7 +171,7 @@ impl<'a> Sender<'a> {
             };
             match recipe {
                 Some(recipe) => drop(self.compress(diff_id, recipe, cancel)?),
-                None => self.forward(diff_id, digest, *size, &holders, cancel)?,
+                None => self.forward(diff_id, layer, &holders, cancel)?,
             }
         }
         self.remember(diff_id, layer)
@@ -175,8 +190,18 @@ impl<'a> Sender<'a> {
         layers.retain(|layer| seen.insert(*layer));
         let placed: Mutex<BTreeMap<DiffId, Descriptor>> = Mutex::default();
         side_by_side(&layers, cancel, |layer, cancel| {
-            let descriptor = self.place(layer, cancel)?;
-            self.remember(layer, &descriptor)?;
+            let kept_away = if self.foreign { None } else { self.kept_away(layer)? };
+            let descriptor = match kept_away {
+                Some(descriptor) => {
+                    self.tell(layer, Status::SkippedForeign);
+                    descriptor
+                }
+                None => {
+                    let descriptor = self.place(layer, cancel)?;
+                    self.remember(layer, &descriptor)?;
+                    descriptor
+                }
+            };
             placed.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer, descriptor);
             Ok(())
         })?;

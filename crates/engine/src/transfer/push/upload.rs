@@ -2,11 +2,11 @@
 use super::sender::{Document, Sender};
 use crate::EngineError;
 use crate::transfer::layer::check;
-use crate::transfer::{Offered, Status, TransferError};
+use crate::transfer::{Offered, Status, TransferError, foreign};
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Blocks;
-use strata_oci::{DiffId, Digest, ImageConfig, Raw, Reference};
+use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Raw, Reference};
 use strata_registry::{Mount, Repository, Target};
 
 impl Sender<'_> {
@@ -49,33 +49,39 @@ impl Sender<'_> {
         Ok(blocks.finished().ok_or_else(unread)?)
     }
 
-    /// Passes a blob on from a registry that has it: what cannot be made here again keeps its digest.
+    /// Passes a blob on from a registry that has it, or from where its descriptor says that it is: what cannot be made here
+    /// again keeps its digest.
     pub(super) fn forward(
         &self,
         layer: &DiffId,
-        digest: &Digest,
-        size: u64,
+        blob: &Descriptor,
         holders: &[String],
         cancel: &AtomicBool,
     ) -> Result<(), EngineError> {
+        let Descriptor { digest, size, .. } = blob;
+        let sent = |sent| self.tell(layer, Status::Pushing { done: sent, total: *size });
         let mut why = String::new();
         for holder in holders {
             let Ok(name) = holder.parse::<Reference>() else { continue };
             let from = Repository::from(&name);
             // Asked first: what cannot be read is no reason to begin an upload.
-            if let Err(error) = self.registries.blob(&from, digest, size, 0) {
+            if let Err(error) = self.registries.blob(&from, digest, *size, 0) {
                 why = format!(" ({error})");
                 continue;
             }
-            let sent = |sent| self.tell(layer, Status::Pushing { done: sent, total: size });
             let open = |offset| {
-                let blob = self.registries.blob(&from, digest, size, offset);
+                let blob = self.registries.blob(&from, digest, *size, offset);
                 Ok(Box::new(blob.map_err(io::Error::other)?) as Box<dyn Read>)
             };
-            let mut source = Watched { open: &open, sent: &sent, cancel };
-            stopped(self.registries.upload(&self.repository, digest, size, &mut source), cancel)?;
-            self.tell(layer, Status::Pushed);
-            return Ok(());
+            return self.send_known(layer, blob, &mut Watched { open: &open, sent: &sent, cancel });
+        }
+        if let Some(Ok(_)) = foreign(self.registries, &self.repository, blob, 0) {
+            let open = |offset| {
+                let nowhere = || io::Error::from(io::ErrorKind::NotFound);
+                let found = foreign(self.registries, &self.repository, blob, offset).ok_or_else(nowhere)?;
+                found.map_err(io::Error::other)
+            };
+            return self.send_known(layer, blob, &mut Watched { open: &open, sent: &sent, cancel });
         }
         let unfit = format!("layer {digest} was compressed elsewhere and cannot be had from there{why}");
         Err(TransferError::Unfit(unfit).into())
@@ -88,11 +94,19 @@ impl Sender<'_> {
         offered: &Offered,
         cancel: &AtomicBool,
     ) -> Result<(), EngineError> {
-        let (digest, size) = (offered.blob().digest, offered.blob().size);
-        let sent = |sent| self.tell(layer, Status::Pushing { done: sent, total: size });
+        let sent = |sent| self.tell(layer, Status::Pushing { done: sent, total: offered.blob().size });
         let open = |offset| Ok(offered.open(offset)? as Box<dyn Read>);
-        let mut source = Watched { open: &open, sent: &sent, cancel };
-        stopped(self.registries.upload(&self.repository, &digest, size, &mut source), cancel)?;
+        self.send_known(layer, offered.blob(), &mut Watched { open: &open, sent: &sent, cancel })
+    }
+
+    fn send_known(
+        &self,
+        layer: &DiffId,
+        blob: &Descriptor,
+        source: &mut Watched<'_>,
+    ) -> Result<(), EngineError> {
+        let sent = self.registries.upload(&self.repository, &blob.digest, blob.size, source);
+        stopped(sent, source.cancel)?;
         self.tell(layer, Status::Pushed);
         Ok(())
     }

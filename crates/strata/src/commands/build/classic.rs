@@ -5,7 +5,7 @@ use super::progress::Style;
 use crate::render::units;
 use std::io::Write;
 use std::time::Duration;
-use strata_engine::build::{BuildReport, StepInfo, Stream};
+use strata_engine::build::{BuildReport, FetchState, Fetching, StepInfo, Stream};
 
 #[derive(Default)]
 pub(super) struct Classic {
@@ -75,6 +75,15 @@ impl Style for Classic {
 
     fn warning(&mut self, message: &str, _: Option<usize>) {
         line(&format!("[Warning] {message}"));
+    }
+
+    fn fetching(&mut self, fetching: &Fetching<'_>) {
+        let what = match fetching.state {
+            FetchState::Downloaded => "Download complete",
+            FetchState::Done => "Pull complete",
+            _ => return,
+        };
+        line(&format!("{}: {what}", fetching.layer));
     }
 
     fn finished(&mut self, report: &BuildReport) {

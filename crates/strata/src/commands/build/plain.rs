@@ -5,7 +5,7 @@ use crate::render::units;
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, StepId, StepInfo, Stream};
+use strata_engine::build::{BuildReport, FetchState, Fetching, StepId, StepInfo, Stream};
 
 pub(super) struct Plain {
     numbers: HashMap<StepId, usize>,
@@ -13,14 +13,27 @@ pub(super) struct Plain {
     started: HashMap<StepId, Instant>,
     /// Output of a step after its last newline.
     partial: HashMap<StepId, Vec<u8>>,
+    /// Images whose layers come from elsewhere.
+    fetches: HashMap<String, Fetch>,
 }
+
+/// An image that is being fetched.
+struct Fetch {
+    number: usize,
+    /// When each of its layers was last told about.
+    told: HashMap<String, Instant>,
+}
+
+/// A layer that takes long is told about so often.
+const FETCH_PAUSE: Duration = Duration::from_secs(2);
 
 impl Plain {
     pub(super) fn new(dockerfile: &str, length: usize) -> Self {
         line(&format!("#1 [internal] load build definition from {dockerfile}"));
         line(&format!("#1 transferring dockerfile: {}", units::size(length as u64)));
         line("#1 DONE 0.0s");
-        Self { numbers: HashMap::new(), next: 2, started: HashMap::new(), partial: HashMap::new() }
+        let (numbers, started) = (HashMap::new(), HashMap::new());
+        Self { numbers, next: 2, started, partial: HashMap::new(), fetches: HashMap::new() }
     }
 
     /// The step's number; its name is printed with the first line.
@@ -103,6 +116,37 @@ impl Style for Plain {
     fn warning(&mut self, message: &str, at: Option<usize>) {
         let place = at.map_or_else(String::new, |number| format!(" (line {number})"));
         line(&format!("WARNING: {message}{place}"));
+    }
+
+    fn fetching(&mut self, fetching: &Fetching<'_>) {
+        let Fetching { image, layer, state } = *fetching;
+        if !self.fetches.contains_key(image) {
+            let number = self.next;
+            self.next += 1;
+            line(&format!("\n#{number} fetch {image}"));
+            self.fetches.insert(image.to_owned(), Fetch { number, told: HashMap::new() });
+        }
+        let Some(fetch) = self.fetches.get_mut(image) else { return };
+        let number = fetch.number;
+        let now = Instant::now();
+        match state {
+            FetchState::Downloading { done, total } => {
+                let told = fetch.told.entry(layer.to_owned()).or_insert(now);
+                if now.duration_since(*told) >= FETCH_PAUSE {
+                    *told = now;
+                    line(&format!("#{number} {layer} {} / {}", units::size(done), units::size(total)));
+                }
+            }
+            FetchState::Downloaded => line(&format!("#{number} {layer} downloaded")),
+            FetchState::Done => line(&format!("#{number} {layer} done")),
+            FetchState::Waiting | FetchState::Unpacking => {}
+        }
+    }
+
+    fn fetched(&mut self, image: &str, time: Duration) {
+        if let Some(fetch) = self.fetches.remove(image) {
+            line(&format!("#{} DONE {:.1}s", fetch.number, time.as_secs_f64()));
+        }
     }
 
     fn finished(&mut self, report: &BuildReport) {

@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use strata_engine::EngineError;
-use strata_engine::build::{BuildReport, Contexts, Event, EventSink, StepId, StepInfo, Stream};
+use strata_engine::build::{BuildReport, Contexts, Event, EventSink, Fetching, StepId, StepInfo, Stream};
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub(super) trait Style: Send {
     /// Ended because the build was cancelled, or because another step failed.
     fn stopped(&mut self, step: &StepInfo, time: Duration);
     fn warning(&mut self, message: &str, line: Option<usize>);
+    /// A layer of an image that is elsewhere is on its way.
+    fn fetching(&mut self, _: &Fetching<'_>) {}
+    /// What was missing of that image is here.
+    fn fetched(&mut self, _image: &str, _time: Duration) {}
     fn finished(&mut self, report: &BuildReport);
     /// Time has passed: running steps show it. False when there is nothing more to come.
     fn tick(&mut self) -> bool {
@@ -201,6 +205,8 @@ impl EventSink for Progress {
                 with(steps, id, |step| style.failed(step, time));
             }
             Event::Stopped(id, time) => with(steps, id, |step| style.stopped(step, time)),
+            Event::Fetching(fetching) => style.fetching(&fetching),
+            Event::Fetched(image, time) => style.fetched(image, time),
             // Counted and told at the end.
             Event::Lint(_) => {}
             Event::Warning { message, span } => {

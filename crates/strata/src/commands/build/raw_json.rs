@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
-use strata_engine::build::{BuildReport, StepId, StepInfo, Stream};
+use strata_engine::build::{BuildReport, FetchState, Fetching, StepId, StepInfo, Stream};
 use strata_oci::Digest;
 
 #[derive(Default)]
 pub(super) struct RawJson {
     started: HashMap<StepId, Timestamp>,
+    /// When the first layer of an image, and when each layer, began to come.
+    fetches: HashMap<String, Timestamp>,
 }
 
 fn emit(document: &Value) {
@@ -23,6 +25,15 @@ fn emit(document: &Value) {
 /// Names a step: equal steps of equal plans have equal names.
 fn digest(step: &StepInfo) -> String {
     Digest::of(format!("{} {} {}", step.id.0, step.stage, step.name).as_bytes()).to_string()
+}
+
+fn fetch_vertex(image: &str, started: Timestamp) -> Value {
+    let name = format!("fetch {image}");
+    json!({
+        "digest": Digest::of(name.as_bytes()).to_string(),
+        "name": name,
+        "started": started.to_string(),
+    })
 }
 
 impl RawJson {
@@ -91,6 +102,41 @@ impl Style for RawJson {
 
     fn warning(&mut self, message: &str, _: Option<usize>) {
         emit(&json!({ "warnings": [{ "level": 1, "short": BASE64_STANDARD.encode(message) }] }));
+    }
+
+    fn fetching(&mut self, fetching: &Fetching<'_>) {
+        let Fetching { image, layer, state } = *fetching;
+        let now = Timestamp::now();
+        if !self.fetches.contains_key(image) {
+            self.fetches.insert(image.to_owned(), now);
+            emit(&json!({ "vertexes": [fetch_vertex(image, now)] }));
+        }
+        let (current, total) = match state {
+            FetchState::Downloading { done, total } => (done, total),
+            FetchState::Downloaded | FetchState::Unpacking | FetchState::Waiting => return,
+            FetchState::Done => (0, 0),
+        };
+        let started = *self.fetches.entry(format!("{image} {layer}")).or_insert(now);
+        let mut status = json!({
+            "id": layer,
+            "vertex": fetch_vertex(image, now)["digest"],
+            "name": layer,
+            "current": current,
+            "total": total,
+            "timestamp": now.to_string(),
+            "started": started.to_string(),
+        });
+        if state == FetchState::Done {
+            status["completed"] = json!(now.to_string());
+        }
+        emit(&json!({ "statuses": [status] }));
+    }
+
+    fn fetched(&mut self, image: &str, _: Duration) {
+        let now = Timestamp::now();
+        let mut vertex = fetch_vertex(image, self.fetches.remove(image).unwrap_or(now));
+        vertex["completed"] = json!(now.to_string());
+        emit(&json!({ "vertexes": [vertex] }));
     }
 
     fn finished(&mut self, report: &BuildReport) {

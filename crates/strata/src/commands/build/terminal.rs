@@ -2,10 +2,11 @@
 
 use super::explain::one_line;
 use super::progress::Style;
+use crate::render::units;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use strata_engine::build::{BuildReport, StepId, StepInfo, Stream};
+use strata_engine::build::{BuildReport, FetchState, Fetching, StepId, StepInfo, Stream};
 
 /// Lines of output shown below a running step.
 const TAIL: usize = 6;
@@ -42,10 +43,20 @@ struct Line {
     time: String,
 }
 
+/// An image whose layers come from elsewhere.
+struct Fetch {
+    image: String,
+    began: Instant,
+    took: Option<Duration>,
+    /// The first digits of each layer, and how far it is.
+    layers: Vec<(String, FetchState)>,
+}
+
 pub(super) struct Terminal {
     began: Instant,
     drawn: Instant,
     rows: Vec<Row>,
+    fetches: Vec<Fetch>,
     /// Lines on the screen that the next frame replaces.
     height: usize,
     warnings: Vec<String>,
@@ -56,7 +67,8 @@ pub(super) struct Terminal {
 impl Terminal {
     pub(super) fn new(began: Instant, colours: bool) -> Self {
         let (rows, warnings) = (Vec::new(), Vec::new());
-        Self { began, drawn: began, rows, height: 0, warnings, colours, closed: false }
+        let fetches = Vec::new();
+        Self { began, drawn: began, rows, fetches, height: 0, warnings, colours, closed: false }
     }
 
     fn row(&mut self, step: &StepInfo) -> Option<&mut Row> {
@@ -104,6 +116,7 @@ impl Terminal {
         let well = |row: &Row| matches!(row.state, State::Cached | State::Done(_));
         let finished = if last && self.rows.iter().all(well) { " FINISHED" } else { "" };
         let mut lines: Vec<Line> = self.rows.iter().flat_map(|row| row.lines(last)).collect();
+        lines.extend(self.fetches.iter().flat_map(Fetch::lines));
         let over = |lines: &Vec<Line>| (lines.len() + 1).saturating_sub(room);
         let mut surplus = over(&lines);
         lines.retain(|line| {
@@ -125,6 +138,41 @@ impl Line {
         let gap = if self.time.is_empty() { String::new() } else { " ".repeat(gap) };
         let text = format!("{left}{gap}{}", self.time);
         if colours && !self.colour.is_empty() { format!("\x1b[{}m{text}\x1b[0m", self.colour) } else { text }
+    }
+}
+
+impl Fetch {
+    fn take(&mut self, layer: &str, state: FetchState) {
+        match self.layers.iter_mut().find(|(known, _)| known == layer) {
+            // A layer that is still coming is unpacked meanwhile: what comes is what is waited for.
+            Some((_, FetchState::Downloading { .. })) if state == FetchState::Unpacking => {}
+            Some((_, known)) => *known = state,
+            None => self.layers.push((layer.to_owned(), state)),
+        }
+    }
+
+    /// The image, and while it comes its layers.
+    fn lines(&self) -> Vec<Line> {
+        let ended = self.took.is_some();
+        let time = self.took.unwrap_or_else(|| self.began.elapsed());
+        let (colour, time) = (if ended { "34" } else { "" }, format!("{:.1}s", time.as_secs_f64()));
+        let mut lines = vec![Line { ended, colour, text: format!(" => fetch {}", self.image), time }];
+        if !ended {
+            lines.extend(self.layers.iter().map(|(layer, state)| {
+                let state = match *state {
+                    FetchState::Waiting => "waiting".to_owned(),
+                    FetchState::Downloading { done, total } => {
+                        format!("{} / {}", units::size(done), units::size(total))
+                    }
+                    FetchState::Downloaded => "downloaded".to_owned(),
+                    FetchState::Unpacking => "extracting".to_owned(),
+                    FetchState::Done => "done".to_owned(),
+                };
+                let text = format!(" => => {layer} {state}");
+                Line { ended: state == "done", colour: "", text, time: String::new() }
+            }));
+        }
+        lines
     }
 }
 
@@ -267,6 +315,24 @@ impl Style for Terminal {
         self.warnings.push(format!("{message}{place}"));
     }
 
+    fn fetching(&mut self, fetching: &Fetching<'_>) {
+        let Fetching { image, layer, state } = *fetching;
+        let at = self.fetches.iter().position(|fetch| fetch.image == image).unwrap_or_else(|| {
+            let (image, began) = (image.to_owned(), Instant::now());
+            self.fetches.push(Fetch { image, began, took: None, layers: Vec::new() });
+            self.fetches.len() - 1
+        });
+        self.fetches[at].take(layer, state);
+        self.draw(false);
+    }
+
+    fn fetched(&mut self, image: &str, time: Duration) {
+        if let Some(fetch) = self.fetches.iter_mut().find(|fetch| fetch.image == image) {
+            fetch.took = Some(time);
+        }
+        self.draw(false);
+    }
+
     fn finished(&mut self, report: &BuildReport) {
         self.close();
         let mut out = std::io::stderr().lock();
@@ -349,6 +415,22 @@ mod tests {
         assert!(frame[0].ends_with("(1/2)") && frame[2].starts_with(" => CANCELED [2/2] RUN b"), "{frame:?}");
         let frame = terminal(vec![("[1/1] RUN a", second())]).frame(79, usize::MAX, true);
         assert!(frame[0].ends_with("(1/1) FINISHED"), "{frame:?}");
+    }
+
+    #[test]
+    fn what_is_fetched_is_shown_layer_by_layer() {
+        let mut terminal = terminal(vec![("[1/2] FROM a:1", second())]);
+        let mut tell = |layer, state| terminal.fetching(&Fetching { image: "a:1", layer, state });
+        tell("0123456789ab", FetchState::Waiting);
+        tell("ba9876543210", FetchState::Waiting);
+        tell("0123456789ab", FetchState::Downloading { done: 1_500_000, total: 3_000_000 });
+        tell("0123456789ab", FetchState::Unpacking);
+        let frame = terminal.frame(40, 20, false);
+        assert!(frame[2].starts_with(" => fetch a:1"), "{frame:?}");
+        assert_eq!(frame[3..], [" => => 0123456789ab 1.5MB / 3MB", " => => ba9876543210 waiting"]);
+        terminal.fetched("a:1", Duration::from_millis(2100));
+        let frame = terminal.frame(40, 20, false);
+        assert_eq!(frame[2..], [" => fetch a:1                       2.1s"]);
     }
 
     #[test]
