@@ -23,6 +23,7 @@ const REDIRECTS: usize = 10;
 
 /// What became of a request to mount a blob.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives for a moment, and is taken apart")]
 pub enum Mount {
     /// The repository has it now, and no byte was sent.
     Mounted,
