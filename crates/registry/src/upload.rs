@@ -28,7 +28,7 @@ pub enum Mount {
     /// The repository has it now, and no byte was sent.
     Mounted,
     /// The registry did not find it there, or does not mount. The upload it began instead can be used.
-    Refused(Upload),
+    Refused(Box<Upload>),
 }
 
 /// An upload that a registry has begun for us. Nothing of it is visible before it is complete; one that is dropped is
@@ -67,14 +67,17 @@ impl Registries {
             Ok(response) => response,
             // Whoever may not read there can still send the bytes.
             Err(Error::Unauthorized { .. } | Error::Token { .. }) => {
-                return Ok(Mount::Refused(self.begin(repository, digest)?));
+                return Ok(Mount::Refused(Box::new(self.begin(repository, digest)?)));
             }
             Err(error) => return Err(error),
         };
         match response.status() {
             201 => Ok(Mount::Mounted),
-            202 => Ok(Mount::Refused(Upload::begun(&endpoint, repository, digest, &response, call.subject)?)),
-            400 | 401 | 403 | 404 | 405 => Ok(Mount::Refused(self.begin(repository, digest)?)),
+            202 => {
+                let begun = Upload::begun(&endpoint, repository, digest, &response, call.subject)?;
+                Ok(Mount::Refused(Box::new(begun)))
+            }
+            400 | 401 | 403 | 404 | 405 => Ok(Mount::Refused(Box::new(self.begin(repository, digest)?))),
             _ => Err(endpoint.refusal(response, call.subject)),
         }
     }

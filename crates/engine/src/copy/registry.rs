@@ -59,7 +59,7 @@ impl Destination for Remote {
         let upload = match near {
             Some(from) => match self.registries.mount(&self.repository, &blob.digest, from.path())? {
                 Mount::Mounted => return Ok(Placed::Mounted(from.path().to_owned())),
-                Mount::Refused(upload) => upload,
+                Mount::Refused(upload) => *upload,
             },
             None => self.registries.begin(&self.repository, &blob.digest)?,
         };
