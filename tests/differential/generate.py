@@ -75,7 +75,7 @@ class Case:
                 kind = r.choice(["", "z", "j", "J"])
                 what = r.choice(["in", "in", ".", "in/one", "in/sub in/lnk"]) if name != "t.tar" else "in"
                 # In the order of names, and with a file of its own: Docker takes equal size and time for equal content.
-                out.append("echo %d.%s > .t/in/seed; touch -d @1500000000 .t/in/seed .t/in; tar --sort=name -c%sf %s --owner=%d --group=%d -C .t %s" % (
+                out.append("echo %d.%s > .t/in/seed; touch -d @1500000000 .t/in/seed .t/in .t; tar --sort=name -c%sf %s --owner=%d --group=%d -C .t %s" % (
                     r.randrange(10 ** r.randint(1, 9)), name, kind, name, r.randint(0, 9), r.randint(0, 9), what))
                 self.files.append(name)
             out.append("rm -r .t")

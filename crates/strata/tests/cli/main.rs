@@ -11,6 +11,7 @@ mod devices;
 mod docker;
 mod documented;
 mod elsewhere;
+mod equal;
 mod escapes;
 mod explain;
 mod failure;
