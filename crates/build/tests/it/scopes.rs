@@ -96,8 +96,8 @@ fn a_dockerfile_of_thousands_of_lines_is_planned_quickly() {
     let outcome = world.build(&format!("FROM conform-base:1\n{lines}"));
     assert_eq!(outcome.config().history.len(), 5001);
     assert_eq!(outcome.config().config.labels["label 2499"], "value-2499");
-    // Some 20 ms on an idle machine.
-    assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
+    // Some 20 ms on an idle machine; were it quadratic, a minute.
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn a_cancelled_build_does_not_wait_for_a_server() {
         let error = engine.build(&request, &contexts, &dockerfile, &events, &cancel).unwrap_err();
         assert!(text(&error).contains("cancel"), "{}", text(&error));
     });
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(15));
     drop(engine);
     world.assert_nothing_left();
 }

@@ -342,7 +342,7 @@ fn a_client_that_is_shut_down_ends_what_waits() {
             registries.shut_down();
             waiting.join().unwrap()
         });
-        assert!(start.elapsed() < Duration::from_secs(5), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{error}");
         assert!(registries.resolve(&reference(&host)).is_err());
     }
 }

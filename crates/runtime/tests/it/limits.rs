@@ -1,4 +1,3 @@
-use std::time::Duration;
 
 use strata_runtime::cgroup::{Cgroup, Devices, Layout, discard};
 use strata_runtime::container::{Container, Stdio};
@@ -68,9 +67,9 @@ fn a_limit_without_a_controller_and_a_bad_name_are_errors() {
 #[test]
 fn killing_the_first_process_ends_all_of_them() {
     let Some(world) = World::new() else { return };
-    let spec = world.shell("sleep 300 & sleep 300 & echo started; wait");
+    let spec = world.shell("sleep 300 & sleep 300 & echo started; : > /tmp/ready; wait");
     let running = Container::start(&spec, Stdio::piped(false)).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    crate::world::wait_until_ready(&spec);
     running.kill(Signal::KILL).unwrap();
     let done = finish(running);
     assert_eq!((done.code(), done.out.as_str()), (137, "started\n"));

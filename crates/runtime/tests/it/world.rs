@@ -131,6 +131,16 @@ pub(crate) fn refused(spec: &ContainerSpec) -> StartError {
     }
 }
 
+/// Waits until the program of the container has made `/tmp/ready`, however busy the machine is.
+pub(crate) fn wait_until_ready(spec: &ContainerSpec) {
+    let file = upper(spec).join("tmp/ready");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !file.exists() {
+        assert!(std::time::Instant::now() < deadline, "the program did not begin");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 pub(crate) fn finish(mut running: Running) -> Done {
     let mut captured = Captured::default();
     let options = Options { sinks: vec![&mut captured], ..Options::default() };

@@ -148,7 +148,7 @@ fn a_silent_server_can_be_interrupted() {
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
         assert_eq!(child.wait().expect("it ends").code(), Some(130), "{context}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{context}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{context}");
         let mut stderr = String::new();
         child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
         assert!(stderr.ends_with("canceled\n") && !stderr.contains("cache key"), "{stderr}");
