@@ -19,11 +19,6 @@ pub fn matches(pattern: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> Result<bool
     Ok(Glob::parse(pattern.as_ref())?.matches(name.as_ref()))
 }
 
-/// Whether a pattern holds anything but literal characters.
-pub fn has_wildcard(pattern: impl AsRef<[u8]>) -> bool {
-    pattern.as_ref().iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
-}
-
 /// A pattern, checked, for many names.
 #[derive(Clone, Debug)]
 pub struct Glob {

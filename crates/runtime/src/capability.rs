@@ -136,12 +136,6 @@ impl CapabilitySet {
         Self(self.0 & !(1 << capability.0))
     }
 
-    /// What is in both sets.
-    #[must_use]
-    pub fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
     /// The capabilities in it, by number.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         (0..NAMES.len() as u8).map(Capability).filter(move |capability| self.contains(*capability))

@@ -1,11 +1,11 @@
-//! Blobs by digest: configs and manifests (kept), compressed layers (a cache that may be evicted).
+//! Blobs by digest: image configs and manifests. Compressed layers are not kept, what is known of them is.
 mod forms;
 
 pub use forms::RemoteBlob;
 
 use crate::core::Core;
 use crate::db::{Bytes32, Time, now};
-use crate::root::sync_directory;
+use crate::root::{open_whole, sync_directory};
 use crate::staging::Staging;
 use crate::trash::{doom, spare};
 use crate::{Lease, StoreError};
@@ -30,8 +30,6 @@ pub enum BlobKind {
     Config,
     /// A manifest or index: stays with the repository digest that names it.
     Manifest,
-    /// A compressed layer: may go at any time.
-    Layer,
 }
 
 impl BlobKind {
@@ -39,15 +37,13 @@ impl BlobKind {
         match self {
             Self::Config => "config",
             Self::Manifest => "manifest",
-            Self::Layer => "layer",
         }
     }
 
     fn from_name(name: &str) -> Self {
         match name {
             "config" => Self::Config,
-            "manifest" => Self::Manifest,
-            _ => Self::Layer,
+            _ => Self::Manifest,
         }
     }
 }
@@ -135,17 +131,7 @@ impl Blobs {
         let info = self.info(digest)?.ok_or(StoreError::MissingBlob(*digest))?;
         let path = self.core.root.blob(digest);
         let damaged = |what| StoreError::DamagedBlob { digest: *digest, what };
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged(format!("{} is missing", path.display())));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match file.metadata()?.len() {
-            length if length == info.length => Ok(file),
-            length => Err(damaged(format!("{} has {length} bytes, not {}", path.display(), info.length))),
-        }
+        open_whole(&path, info.length)?.map_err(damaged)
     }
 
     /// Reads a small blob (config, manifest) whole and checks its digest.
@@ -170,30 +156,6 @@ impl Blobs {
                 what: format!("its bytes have digest {actual}"),
             }),
         }
-    }
-
-    /// Deletes compressed layers, least recently used first, until at most `keep` bytes of them are left.
-    /// Returns the bytes freed.
-    pub fn evict(&self, keep: u64) -> Result<u64, StoreError> {
-        let freed = self.core.db.write_durably(|tx| {
-            let mut layers: Vec<BlobInfo> = tx
-                .prepare_cached(
-                    "SELECT digest, length, kind, last_used FROM blobs b WHERE kind = 'layer'
-                     AND NOT EXISTS (SELECT 1 FROM lease_blobs l WHERE l.digest = b.digest) ORDER BY last_used",
-                )?
-                .query_map([], blob_from_row)?
-                .collect::<Result<_, _>>()?;
-            let mut left: u64 = layers.iter().map(|blob| blob.length).sum();
-            layers.retain(|blob| {
-                let goes = left > keep;
-                left -= if goes { blob.length } else { 0 };
-                goes
-            });
-            layers.iter().try_for_each(|blob| forget(tx, Bytes32::from(&blob.digest)))?;
-            Ok(layers.iter().map(|blob| blob.length).sum())
-        })?;
-        self.bury()?;
-        Ok(freed)
     }
 
     /// Takes the files of forgotten blobs (and whatever else is doomed) away.
@@ -270,10 +232,8 @@ impl Write for BlobWriter {
 
 fn record(tx: &Transaction, digest: &Digest, length: u64, kind: BlobKind) -> Result<(), StoreError> {
     spare(tx, &format!("blobs/sha256/{}", digest.hex()))?;
-    // A compressed layer that turns out to be a config or manifest is kept as that.
     tx.prepare_cached(
-        "INSERT INTO blobs VALUES(?1, ?2, ?3, ?4) ON CONFLICT(digest) DO UPDATE SET last_used = ?4,
-         kind = CASE WHEN kind = 'layer' THEN ?3 ELSE kind END",
+        "INSERT INTO blobs VALUES(?1, ?2, ?3, ?4) ON CONFLICT(digest) DO UPDATE SET last_used = ?4",
     )?
     .execute(params![Bytes32::from(digest), length, kind.name(), now()])?;
     Ok(())

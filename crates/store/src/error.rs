@@ -173,34 +173,6 @@ pub enum StoreError {
         "cannot remove container \"{0}\": container is running: stop the container before removing or force remove"
     )]
     ContainerRunning(String),
-    /// No address is left.
-    #[error("no free address left in network {network} ({subnet})")]
-    NoFreeAddress {
-        /// The network.
-        network: String,
-        /// Its range.
-        subnet: String,
-    },
-    /// An address that was asked for belongs to somebody.
-    #[error("address {address} of network {network} is already in use by container {container}")]
-    AddressInUse {
-        /// The network.
-        network: String,
-        /// The address.
-        address: String,
-        /// Who has it.
-        container: String,
-    },
-    /// A host port that was asked for belongs to somebody.
-    #[error("Bind for {address}:{port} failed: port is already allocated")]
-    PortInUse {
-        /// Host address.
-        address: String,
-        /// Host port.
-        port: u16,
-        /// Who has it.
-        container: String,
-    },
     /// No volume by that name.
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),

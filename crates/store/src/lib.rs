@@ -48,7 +48,6 @@ mod layers;
 mod leases;
 mod meta;
 mod name;
-mod network;
 mod open;
 mod orphans;
 mod process;
@@ -74,7 +73,6 @@ pub use images::{
 };
 pub use layers::{Ingest, LayerMode, LayerModeRecord, LayerRecord, Layers, TarFile};
 pub use leases::{Lease, Leases};
-pub use network::{Networks, PortBinding, Protocol};
 pub use open::{Access, Store, StoreOptions};
 pub use process::ProcessId;
 pub use sweep::SweepReport;

@@ -7,8 +7,7 @@ use crate::staging::lock_directory;
 use crate::sweep::{SweepReport, sweep};
 use crate::trash::Trash;
 use crate::{
-    Blobs, CacheIndex, Containers, Contexts, Downloads, Images, Layers, Leases, Networks, StoreError,
-    Volumes, meta,
+    Blobs, CacheIndex, Containers, Contexts, Downloads, Images, Layers, Leases, StoreError, Volumes, meta,
 };
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -58,7 +57,6 @@ struct Parts {
     cache: CacheIndex,
     contexts: Contexts,
     containers: Containers,
-    networks: Networks,
     volumes: Volumes,
     leases: Leases,
 }
@@ -134,11 +132,6 @@ impl Store {
         &self.parts.containers
     }
 
-    /// Addresses and host ports.
-    pub fn networks(&self) -> &Networks {
-        &self.parts.networks
-    }
-
     /// Volumes.
     pub fn volumes(&self) -> &Volumes {
         &self.parts.volumes
@@ -161,7 +154,6 @@ impl Parts {
             cache: CacheIndex::new(Arc::clone(core)),
             contexts: Contexts::new(Arc::clone(core)),
             containers: Containers::new(Arc::clone(core)),
-            networks: Networks::new(Arc::clone(core)),
             volumes: Volumes::new(Arc::clone(core)),
             leases: Leases::new(Arc::clone(core)),
         }

@@ -141,6 +141,21 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
     Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
 }
 
+/// A file that has to have `length` bytes; the inner error says what is wrong with it.
+pub(crate) fn open_whole(path: &Path, length: u64) -> Result<Result<fs::File, String>, StoreError> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Err(format!("{} is missing", path.display())));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match file.metadata()?.len() {
+        found if found == length => Ok(file),
+        found => Err(format!("{} has {found} bytes, not {length}", path.display())),
+    })
+}
+
 /// Makes a rename inside `directory` survive a power cut.
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     let file = fs::File::open(directory)?;

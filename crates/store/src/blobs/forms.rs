@@ -95,15 +95,4 @@ impl Blobs {
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
-
-    /// The layer that a compressed blob was once seen to inflate to.
-    pub fn layer_of(&self, compressed: &Digest) -> Result<Option<DiffId>, StoreError> {
-        self.core.db.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT diff_id FROM remote_blobs WHERE digest = ?1 LIMIT 1")?;
-            let found: Option<Bytes32> =
-                statement.query_row([Bytes32::from(compressed)], |row| row.get(0)).optional()?;
-            Ok(found.map(Bytes32::diff_id))
-        })
-    }
 }

@@ -60,7 +60,7 @@ impl ContainerState {
 }
 
 impl Containers {
-    /// Records a new state. On exit, the container's addresses and host ports are free again.
+    /// Records a new state.
     pub fn set_state(&self, id: &str, state: &ContainerState) -> Result<(), StoreError> {
         self.core.db.write(|tx| set(tx, id, state))
     }
@@ -77,9 +77,6 @@ pub(super) fn set(tx: &Transaction, id: &str, state: &ContainerState) -> Result<
         .execute(params![id, to_column(state), state.is_alive()])?;
     if changed == 0 {
         return Err(StoreError::NoSuchContainer(id.to_owned()));
-    }
-    if matches!(state, ContainerState::Exited { .. }) {
-        crate::network::release(tx, id)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 ///
 /// Tables whose rows can be long (labels, configs, listings of a context) have row numbers: in a table without them SQLite
 /// reads a row to its end to compare its key, and the listing of 20,000 files lies on the way of every look-up.
-const MIGRATIONS: [&str; 4] = ["
+const MIGRATIONS: [&str; 5] = ["
 CREATE TABLE layers(
     diff_id BLOB PRIMARY KEY, tar_length INTEGER NOT NULL, content_size INTEGER NOT NULL, entries INTEGER NOT NULL,
     depends_on_parents INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
@@ -101,6 +101,9 @@ CREATE INDEX cache_by_stage ON cache(substr(slot, instr(slot, char(10)) + 1), la
 CREATE TABLE annotations(
     image BLOB NOT NULL REFERENCES images ON DELETE CASCADE, name TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY(image, name)) WITHOUT ROWID;
+", "
+DROP TABLE addresses;
+DROP TABLE ports;
 "];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

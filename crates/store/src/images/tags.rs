@@ -3,7 +3,7 @@ use super::{Images, exists};
 use crate::StoreError;
 use crate::db::{Bytes32, now};
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use strata_oci::{Digest, ImageId, Reference};
+use strata_oci::{ImageId, Reference};
 
 impl Images {
     /// Points a tag at an image: the one step that makes a build, pull or load visible. Returns the image that the
@@ -14,31 +14,6 @@ impl Images {
                 return Err(StoreError::NoSuchImage(id.to_string()));
             }
             point(tx, reference, id)
-        })
-    }
-
-    /// Takes a tag away. Returns the image it pointed at.
-    pub fn untag(&self, reference: &Reference) -> Result<ImageId, StoreError> {
-        let name = tag_name(reference)?;
-        self.core.db.write(|tx| {
-            let id = tagged(tx, &name)?.ok_or_else(|| StoreError::NoSuchImage(reference.familiar()))?;
-            tx.prepare_cached("DELETE FROM tags WHERE reference = ?1")?.execute([&name])?;
-            Ok(id)
-        })
-    }
-
-    /// Remembers that `repository` (full name, `docker.io/library/busybox`) holds the image as manifest `digest`.
-    pub fn remember_digest(&self, id: &ImageId, repository: &str, digest: &Digest) -> Result<(), StoreError> {
-        self.core.db.write(|tx| {
-            if !exists(tx, id)? {
-                return Err(StoreError::NoSuchImage(id.to_string()));
-            }
-            tx.prepare_cached("INSERT OR REPLACE INTO repo_digests VALUES(?1, ?2, ?3)")?.execute(params![
-                repository,
-                Bytes32::from(digest),
-                Bytes32::from(id)
-            ])?;
-            Ok(())
         })
     }
 }

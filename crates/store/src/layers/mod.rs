@@ -112,19 +112,7 @@ impl Layers {
     fn checked_tar(&self, record: &LayerRecord) -> Result<fs::File, StoreError> {
         let path = self.core.root.tar(&record.diff_id);
         let damaged = |what| StoreError::DamagedLayer { diff_id: record.diff_id, what };
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged(format!("{} is missing", path.display())));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match file.metadata()?.len() {
-            length if length == record.tar_length => Ok(file),
-            length => {
-                Err(damaged(format!("{} has {length} bytes, not {}", path.display(), record.tar_length)))
-            }
-        }
+        crate::root::open_whole(&path, record.tar_length)?.map_err(damaged)
     }
 }
 

@@ -1,10 +1,9 @@
-//! Containers, addresses, ports.
+//! Containers.
 use crate::support::{TestStore, names};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
-use strata_store::{ContainerState, NewContainer, NewVolume, PortBinding, ProcessId, Protocol, StoreError};
+use strata_store::{ContainerState, NewContainer, NewVolume, ProcessId, StoreError};
 
 fn named(name: &str) -> NewContainer {
     NewContainer { name: Some(name.to_owned()), ..NewContainer::default() }
@@ -87,7 +86,6 @@ fn containers_whose_process_is_gone_are_exited() {
     for (id, state) in ids.iter().zip(&states) {
         store.containers().set_state(id, state).unwrap();
     }
-    store.networks().allocate("bridge", (Ipv4Addr::new(172, 17, 0, 0), 16), &[], None, &ids[0]).unwrap();
     assert!(matches!(store.containers().remove(&ids[0], false), Err(StoreError::ContainerRunning(_))));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -102,65 +100,6 @@ fn containers_whose_process_is_gone_are_exited() {
     let state = |id: &str| store.containers().lookup(id).unwrap().state;
     assert!(matches!(state(&ids[0]), ContainerState::Exited { code: 255, started: Some(_), .. }));
     assert_eq!((state(&ids[1]), state(&ids[4])), (states[1].clone(), states[4].clone()));
-    assert_eq!(store.networks().addresses(&ids[0]).unwrap(), []);
-}
-
-#[test]
-fn addresses_are_unique_and_come_back() {
-    let store = TestStore::new();
-    let [a, b, c] = ["aa", "bb", "cc"].map(|name| store.containers().create(named(name)).unwrap().id);
-    let subnet = (Ipv4Addr::new(10, 9, 8, 0), 30);
-    let gateway = [Ipv4Addr::new(10, 9, 8, 1)];
-    let allocate = |id: &str, wanted| store.networks().allocate("net", subnet, &gateway, wanted, id);
-    let first = allocate(&a, None).unwrap();
-    assert_eq!(first, Ipv4Addr::new(10, 9, 8, 2));
-    assert!(
-        matches!(allocate(&b, None), Err(StoreError::NoFreeAddress { .. })),
-        "network, gateway, broadcast"
-    );
-    assert!(matches!(allocate(&b, Some(first)), Err(StoreError::AddressInUse { .. })));
-    assert_eq!(store.networks().allocate("other", subnet, &gateway, None, &c).unwrap(), first);
-    assert_eq!(store.networks().users("net").unwrap(), 1);
-    store.containers().remove(&a, false).unwrap();
-    assert_eq!(allocate(&b, Some(first)).unwrap(), first);
-    let wide = (Ipv4Addr::new(172, 17, 0, 0), 16);
-    let all: std::collections::BTreeSet<Ipv4Addr> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    (0..10)
-                        .map(|_| store.networks().allocate("wide", wide, &[], None, &b).unwrap())
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    assert_eq!(all.len(), 80);
-    store.networks().release(&b).unwrap();
-    assert_eq!(store.networks().users("wide").unwrap(), 0);
-}
-
-#[test]
-fn host_ports_are_reserved_all_or_none() {
-    let store = TestStore::new();
-    let [a, b] = ["aa", "bb"].map(|name| store.containers().create(named(name)).unwrap().id);
-    let on = |address: &str, port, protocol| PortBinding {
-        address: address.parse::<IpAddr>().unwrap(),
-        port,
-        protocol,
-    };
-    store.networks().publish(&a, &[on("0.0.0.0", 80, Protocol::Tcp), on("::", 80, Protocol::Tcp)]).unwrap();
-    let wanted = [on("127.0.0.1", 81, Protocol::Tcp), on("127.0.0.1", 80, Protocol::Tcp)];
-    let error = store.networks().publish(&b, &wanted).unwrap_err();
-    assert_eq!(error.to_string(), "Bind for 127.0.0.1:80 failed: port is already allocated");
-    store.networks().publish(&a, &wanted[..1]).unwrap();
-    store
-        .networks()
-        .publish(&b, &[on("0.0.0.0", 80, Protocol::Udp), on("127.0.0.2", 81, Protocol::Tcp)])
-        .unwrap();
-    store.containers().remove(&a, false).unwrap();
-    store.networks().publish(&b, &[on("0.0.0.0", 80, Protocol::Tcp)]).unwrap();
 }
 
 #[test]

@@ -3,8 +3,8 @@ use crate::support::{TestStore, config, reference};
 use jiff::Timestamp;
 use strata_oci::{ChainId, Digest, ImageId};
 use strata_store::{
-    ContainerState, LabelFilter, NewContainer, ProcessId, Prune, RemoveConflict, RemoveOptions, Removed,
-    StoreError, Used,
+    ContainerState, LabelFilter, NewContainer, Origin, ProcessId, Prune, RemoveConflict, RemoveOptions,
+    Removed, StoreError, Used,
 };
 
 const PLAIN: RemoveOptions = RemoveOptions { force: false, keep_parents: false };
@@ -59,7 +59,8 @@ fn one_of_several_names_only_goes_itself() {
 fn by_id_all_names_of_one_repository_go_and_several_need_force() {
     let store = TestStore::new();
     let id = tagged(&store, "x", &["app:1"]);
-    store.images().remember_digest(&id, "docker.io/library/app", &Digest::of(b"m")).unwrap();
+    let (repository, digest) = ("docker.io/library/app".to_owned(), Digest::of(b"m"));
+    store.images().remember_origin(&id, &Origin { repository, digest, manifest: digest }).unwrap();
     let report = store.images().remove(&id.short(), PLAIN).unwrap();
     assert_eq!(report[..2], [untagged("app:1"), untagged(&format!("app@{}", Digest::of(b"m")))]);
 
