@@ -186,7 +186,7 @@ fn fill(directory: &Path) {
     drop(builder);
     drop(ingest);
     assert_eq!(names(&store.root().join("ingest")).len(), 1, "only the lease");
-    let blob = store.blobs().put(&lease, strata_store::BlobKind::Layer, None, 1 << 30, &mut &content[..]);
+    let blob = store.blobs().put(&lease, strata_store::BlobKind::Manifest, None, 1 << 30, &mut &content[..]);
     assert!(blob.unwrap_err().to_string().contains("ingest/"));
 
     // Every operation on a disk with nothing left fails or works, and never leaves half of it.
