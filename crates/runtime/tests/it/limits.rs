@@ -1,4 +1,3 @@
-
 use strata_runtime::cgroup::{Cgroup, Devices, Layout, discard};
 use strata_runtime::container::{Container, Stdio};
 use strata_runtime::signal::Signal;

@@ -16,8 +16,8 @@ fn exit_codes_and_signals() {
     let status = running.wait().unwrap();
     assert_eq!((status.exit_code(), status.signal, status.oom_killed), (137, Some(9), false));
     assert_eq!(running.wait().unwrap(), status, "asked again");
-    let trap = world
-        .shell("trap 'echo got; exit 3' TERM; echo ready; : > /tmp/ready; while :; do sleep 0.01; done");
+    let trap =
+        world.shell("trap 'echo got; exit 3' TERM; echo ready; : > /tmp/ready; while :; do sleep 0.01; done");
     let running = Container::start(&trap, Stdio::piped(false)).unwrap();
     crate::world::wait_until_ready(&trap);
     running.kill(Signal::TERM).unwrap();

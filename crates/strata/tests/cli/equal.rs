@@ -36,7 +36,7 @@ fn context(world: &World) {
     world.file("ctx/archive.tar", &archive.into_inner().expect("memory"));
     for name in ["src/a", "src/b", "src/deep/c", "src/deep", "src", "archive.tar"] {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
-        let file = std::fs::File::open(world.path(&format!("ctx/{name}"))).expect("written");
+        let file = fs_err::File::open(world.path(&format!("ctx/{name}"))).expect("written");
         file.set_modified(time).expect("dated");
     }
 }

@@ -219,7 +219,9 @@ fn a_signal_ends_a_pull_that_waits_for_its_registry() {
     let asked_busy = || busy.seen().iter().any(|request| request.target != "/v2/");
     let held = std::cell::RefCell::new(Vec::new());
     let asked_silent = || listener.accept().map(|(stream, _)| held.borrow_mut().push(stream)).is_ok();
-    for (host, asked) in [(busy.host(), &asked_busy as &dyn Fn() -> bool), (silent, &asked_silent as &dyn Fn() -> bool)] {
+    for (host, asked) in
+        [(busy.host(), &asked_busy as &dyn Fn() -> bool), (silent, &asked_silent as &dyn Fn() -> bool)]
+    {
         let mut command = world.command(&["pull", &format!("{host}/a:1")]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strata starts");
         while !asked() {
