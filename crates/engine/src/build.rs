@@ -55,7 +55,7 @@ use std::sync::atomic::AtomicBool;
 use strata_build::Builder;
 use strata_dockerfile::Command;
 use strata_oci::{ImageConfig, ImageId, Platform, Raw, Reference};
-use strata_store::Lease;
+use strata_store::{Lease, NamedManifest};
 use worker::EngineWorker;
 
 /// Name of the main context, for `SOURCE_DATE_EPOCH`.
@@ -80,6 +80,8 @@ pub struct BuildRequest {
     pub tags: Vec<Reference>,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Names of which the manifest has other annotations.
+    pub annotated: BTreeMap<Reference, BTreeMap<String, String>>,
     /// What the plan depends on.
     pub options: BuildOptions,
     /// `--secret`.
@@ -102,6 +104,14 @@ pub struct BuildRequest {
     pub cache_from: Vec<CacheSource>,
     /// `--cache-to`: where this build's cache goes to, by [`Engine::export_cache`].
     pub cache_to: Vec<CacheDestination>,
+}
+
+impl BuildRequest {
+    /// What a name of the image stands for, or the image without one.
+    fn manifest(&self, name: Option<&Reference>) -> NamedManifest {
+        let annotations = name.and_then(|name| self.annotated.get(name)).unwrap_or(&self.annotations);
+        NamedManifest::Annotated(annotations.clone())
+    }
 }
 
 /// What is done to the layers of a finished build. The layers of the base image stay what they are.
@@ -220,8 +230,9 @@ impl Engine {
             return Ok(plain);
         }
         let report = self.with_times(&plain, request.shape.clamp_times)?;
-        let images = self.store().images();
-        let id = images.publish_built(&report.config, &request.tags, &request.annotations)?;
+        let names: Vec<_> =
+            request.tags.iter().map(|tag| (tag.clone(), request.manifest(Some(tag)))).collect();
+        let id = self.store().images().publish_as(&report.config, &names, &request.manifest(None))?;
         Ok(BuildReport { id, tags: request.tags.clone(), kept: true, ..report })
     }
 }

@@ -174,13 +174,9 @@ impl Copier<'_> {
             };
             (self.observer)(&Step { id: id.to_owned(), size: None, placed });
         };
-        let pushed = engine.push_config(
-            &Outgoing::stored(&config),
-            to,
-            PushForm::default(),
-            &events,
-            &AtomicBool::new(false),
-        )?;
+        let image = Outgoing::stored(&config, images.named_manifest(&id, Some(name))?);
+        let never = AtomicBool::new(false);
+        let pushed = engine.push_config(image, to, PushForm::default(), &events, &never)?;
         Ok(Copied { digest: Some(pushed.digest), manifests: 1, bytes: None })
     }
 

@@ -3,6 +3,7 @@
 mod history;
 mod inspect;
 mod list;
+mod manifest;
 mod remove;
 
 pub use history::HistoryRow;

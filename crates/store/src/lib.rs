@@ -68,8 +68,8 @@ pub use error::StoreError;
 pub use fsck::{FsckReport, Problem};
 pub use gc::{GcOptions, GcReport};
 pub use images::{
-    ImageRecord, Images, LabelFilter, Origin, Prune, RemoveConflict, RemoveOptions, Removed, Resolved,
-    StoredManifest, Used,
+    ImageRecord, Images, LabelFilter, NamedManifest, Origin, Prune, RemoveConflict, RemoveOptions, Removed,
+    Resolved, StoredManifest, Used,
 };
 pub use layers::{Ingest, LayerMode, LayerModeRecord, LayerRecord, Layers, TarFile};
 pub use leases::{Lease, Leases};

@@ -4,7 +4,7 @@ use super::{ArchiveImage, IMAGE_NAME, REF_NAME};
 use crate::{Engine, EngineError};
 use std::io::Read;
 use strata_oci::{Descriptor, DiffId, ImageConfig, ImageId, Index, Manifest, Platform, Raw, Reference};
-use strata_store::Lease;
+use strata_store::{Lease, NamedManifest};
 
 /// One image that came out of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,9 @@ pub enum Loaded {
 /// An image of which the layers are in the store.
 pub(super) struct Unpacked {
     pub(super) config: Raw<ImageConfig>,
-    pub(super) names: Vec<Reference>,
+    pub(super) names: Vec<(Reference, NamedManifest)>,
+    /// Of the image without a name.
+    manifest: NamedManifest,
 }
 
 /// How deep indexes may be nested.
@@ -29,11 +31,11 @@ impl Engine {
     pub fn load(&self, input: Box<dyn Read + Send>) -> Result<Vec<Loaded>, EngineError> {
         let lease = self.store().leases().acquire()?;
         let mut loaded = Vec::new();
-        for Unpacked { config, names } in self.unpack_images(&lease, input)? {
-            let id = self.store().images().publish(&config, &names)?;
+        for Unpacked { config, names, manifest } in self.unpack_images(&lease, input)? {
+            let id = self.store().images().publish_as(&config, &names, &manifest)?;
             match &names[..] {
                 [] => loaded.push(Loaded::Untagged(id)),
-                names => loaded.extend(names.iter().cloned().map(Loaded::Tagged)),
+                names => loaded.extend(names.iter().map(|(name, _)| Loaded::Tagged(name.clone()))),
             }
         }
         Ok(loaded)
@@ -47,7 +49,9 @@ impl Engine {
     ) -> Result<Vec<Unpacked>, EngineError> {
         let mut members = Members::read(self, lease, input)?;
         let images = if let Some(manifest) = members.optional("manifest.json") {
-            docker_images(manifest)?
+            let mut images = docker_images(manifest)?;
+            annotate(&members, &mut images);
+            images
         } else if let Some(index) = members.optional("index.json") {
             oci_images(&members, &parse("index.json", index)?)?
         } else {
@@ -80,14 +84,16 @@ fn unpack_image(members: &mut Members, image: Found) -> Result<Unpacked, EngineE
     for (position, (path, diff_id)) in image.layers.iter().zip(&diff_ids).enumerate() {
         members.publish(path, *diff_id, &diff_ids[..position])?;
     }
-    Ok(Unpacked { config, names: image.names })
+    Ok(Unpacked { config, names: image.names, manifest: image.manifest })
 }
 
 /// An image as an archive describes it: member paths.
 struct Found {
     config: String,
     layers: Vec<String>,
-    names: Vec<Reference>,
+    names: Vec<(Reference, NamedManifest)>,
+    /// Of the image without a name.
+    manifest: NamedManifest,
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, EngineError> {
@@ -99,10 +105,28 @@ fn docker_images(manifest: &[u8]) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
     for image in images {
         let names = image.repo_tags.unwrap_or_default();
-        let names = names.iter().map(|name| reference(name)).collect::<Result<_, _>>()?;
-        found.push(Found { config: image.config, layers: image.layers.unwrap_or_default(), names });
+        let names = names.iter().map(|name| Ok((reference(name)?, NamedManifest::Any)));
+        let names = names.collect::<Result<_, EngineError>>()?;
+        let layers = image.layers.unwrap_or_default();
+        found.push(Found { config: image.config, layers, names, manifest: NamedManifest::Any });
     }
     Ok(found)
+}
+
+/// Docker's list knows no annotations. An archive that is an OCI layout as well has them in the manifests there; one whose
+/// layout cannot be read is what the list says all the same.
+fn annotate(members: &Members, images: &mut [Found]) {
+    let Some(Ok(index)) = members.optional("index.json").map(|index| parse("index.json", index)) else {
+        return;
+    };
+    for told in oci_images(members, &index).unwrap_or_default() {
+        let Some(image) = images.iter_mut().find(|image| image.config == told.config) else { continue };
+        image.manifest = told.manifest;
+        for (name, manifest) in told.names {
+            let named = image.names.iter_mut().filter(|(own, _)| *own == name);
+            named.for_each(|(_, own)| own.clone_from(&manifest));
+        }
+    }
 }
 
 fn reference(name: &str) -> Result<Reference, EngineError> {
@@ -122,12 +146,17 @@ fn oci_images(members: &Members, index: &Index) -> Result<Vec<Found>, EngineErro
             // skopeo and podman put a full name here; the OCI spec only asks for a tag, which names nothing.
             descriptor.annotations.get(REF_NAME).filter(|name| name.contains([':', '/']))
         });
-        let name = name.map(|name| reference(name)).transpose()?;
+        let annotated = NamedManifest::Annotated(manifest.annotations.clone());
+        let name =
+            name.map(|name| Ok::<_, EngineError>((reference(name)?, annotated.clone()))).transpose()?;
         let layers: Vec<String> =
             manifest.layers.iter().map(|layer| members.blob(layer)).collect::<Result<_, _>>()?;
         match found.iter_mut().find(|image| image.config == config && image.layers == layers) {
             Some(image) => image.names.extend(name),
-            None => found.push(Found { config, layers, names: name.into_iter().collect() }),
+            None => {
+                let names = name.into_iter().collect();
+                found.push(Found { config, layers, names, manifest: annotated });
+            }
         }
     }
     Ok(found)

@@ -3,12 +3,11 @@ use super::ArchiveImage;
 use super::form::{ArchiveForm, Blob, Saved, descriptors, manifest};
 use crate::{Engine, EngineError};
 use serde_json::{Value, json};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use strata_oci::{
-    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, Index, Manifest, Raw, Reference, media_type,
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Raw, Reference, media_type,
 };
 
 impl Engine {
@@ -36,13 +35,14 @@ impl Engine {
     pub(crate) fn manifest_of(
         &self,
         config: &Raw<ImageConfig>,
+        annotations: BTreeMap<String, String>,
     ) -> Result<(Descriptor, Raw<Manifest>), EngineError> {
         let mut blobs = HashMap::new();
         let form = ArchiveForm::default();
         for layer in &config.value().rootfs.diff_ids {
             blobs.insert(*layer, self.layer_blob(layer, &form)?.0);
         }
-        let image = Saved { config: config.clone(), names: Vec::new(), annotations: BTreeMap::new() };
+        let image = Saved { config: config.clone(), names: Vec::new(), annotations };
         let manifest = Raw::new(manifest(&image, &blobs, &form));
         Ok((descriptors(&image, &manifest, &form).swap_remove(0), manifest))
     }
@@ -82,32 +82,33 @@ impl Engine {
         Ok(index)
     }
 
-    /// Resolves every name; one image named twice is saved once with both names. A repository without a tag is
-    /// its `latest`; an ID saves the image without a name.
+    /// Resolves every name; one image named twice is saved once with both names, if they stand for the same manifest. A
+    /// repository without a tag is its `latest`; an ID saves the image without a name.
     fn saved_images(&self, names: &[String]) -> Result<Vec<Saved>, EngineError> {
         let images = self.store().images();
-        let mut order: Vec<ImageId> = Vec::new();
-        let mut saved: HashMap<ImageId, Saved> = HashMap::new();
+        let mut saved: Vec<Saved> = Vec::new();
         for name in names {
             let id = images.resolve(name)?;
-            let image = match saved.entry(id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    order.push(id);
-                    let (config, annotations) = (images.config(&id)?, images.annotations(&id)?);
-                    new.insert(Saved { config, names: Vec::new(), annotations })
-                }
-            };
-            let reference = name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());
-            if let Some(reference) = reference {
+            let mut reference =
+                name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());
+            if let Some(named) = &reference
+                && images.lookup(named)? != Some(id)
+            {
                 // A name that is also an ID prefix only counts as a name when it is one.
-                let is_name = images.lookup(&reference)?.is_some_and(|named| named == id);
-                if is_name && !image.names.contains(&reference) {
-                    image.names.push(reference);
+                reference = None;
+            }
+            let annotations = self.annotations(images.named_manifest(&id, reference.as_ref())?);
+            let same =
+                |image: &&mut Saved| image.config.digest() == id.digest() && image.annotations == annotations;
+            match saved.iter_mut().find(same) {
+                Some(image) => image.names.extend(reference.filter(|name| !image.names.contains(name))),
+                None => {
+                    let names = reference.into_iter().collect();
+                    saved.push(Saved { config: images.config(&id)?, names, annotations });
                 }
             }
         }
-        Ok(order.iter().filter_map(|id| saved.remove(id)).collect())
+        Ok(saved)
     }
 }
 
@@ -231,12 +232,18 @@ impl Archive<'_> {
             self.bytes(&blob_path(manifest.digest()), manifest.bytes())?;
             index.extend(descriptors(image, &manifest, form));
             let layers = &image.config.value().rootfs.diff_ids;
-            docker.push(ArchiveImage {
-                config: blob_path(image.config.digest()),
-                repo_tags: (!image.names.is_empty())
-                    .then(|| image.names.iter().map(Reference::familiar).collect()),
-                layers: Some(layers.iter().map(|layer| blob_path(&blobs[layer].digest)).collect()),
-            });
+            // Docker's list knows no annotations: one image stands in it once.
+            let config = blob_path(image.config.digest());
+            let names = image.names.iter().map(Reference::familiar);
+            match docker.iter_mut().find(|listed: &&mut ArchiveImage| listed.config == config) {
+                Some(_) if image.names.is_empty() => {}
+                Some(listed) => listed.repo_tags.get_or_insert_default().extend(names),
+                None => docker.push(ArchiveImage {
+                    config,
+                    repo_tags: (!image.names.is_empty()).then(|| names.collect()),
+                    layers: Some(layers.iter().map(|layer| blob_path(&blobs[layer].digest)).collect()),
+                }),
+            }
             let top = ChainId::of(layers).map(|chain| chain.hex()).unwrap_or_default();
             for name in &image.names {
                 let tags = repositories.entry(name.familiar_name()).or_default();

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use strata_layer::tree::{Entry, SourceTree};
 use strata_layer::{LayerBuilder, LayerError, Stack};
 use strata_oci::{Descriptor, DiffId, Reference};
+use strata_store::NamedManifest;
 
 impl Engine {
     /// Writes the root file system of a build into a directory, over what is there. Modes and times are the
@@ -73,13 +74,18 @@ impl Engine {
     ) -> Result<Pushed, EngineError> {
         events(Progress::PushingTo(&reference.name()));
         let offers = |layer: &DiffId| report.known.offered(layer);
-        let image = Outgoing { config: &report.config, annotations: Some(annotations), offers: &offers };
-        self.push_config(&image, reference, PushForm { recipe, foreign: false }, events, cancel)
+        let manifest = NamedManifest::Annotated(annotations.clone());
+        let image = Outgoing { config: &report.config, manifest, offers: &offers };
+        self.push_config(image, reference, PushForm { recipe, foreign: false }, events, cancel)
     }
 
     /// The descriptor of the manifest under which a build would be pushed uncompressed.
-    pub fn manifest(&self, report: &BuildReport) -> Result<Descriptor, EngineError> {
-        Ok(self.manifest_of(&report.config)?.0)
+    pub fn manifest(
+        &self,
+        report: &BuildReport,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Descriptor, EngineError> {
+        Ok(self.manifest_of(&report.config, annotations.clone())?.0)
     }
 
     fn merged(&self, report: &BuildReport) -> Result<Stack, EngineError> {

@@ -43,6 +43,7 @@ mod tests {
                 .collect(),
             device_directories: Vec::new(),
             annotations: BTreeMap::new(),
+            annotated: BTreeMap::new(),
             layout_images: Vec::new(),
             shm_size: None,
             ulimits: limits.iter().map(|(name, soft, hard)| ((*name).to_owned(), *soft, *hard)).collect(),

@@ -28,7 +28,8 @@ impl Stored {
         let config = images.config(&id)?;
         let lease = engine.store().leases().acquire()?;
         lease.hold(&config.value().rootfs.diff_ids)?;
-        let (descriptor, manifest) = engine.manifest_of(&config)?;
+        let annotations = engine.annotations(images.named_manifest(&id, Some(name))?);
+        let (descriptor, manifest) = engine.manifest_of(&config, annotations)?;
         let root = Document::new(descriptor.media_type, manifest.bytes().to_vec());
         Ok(Self { engine, root, config, _lease: lease })
     }

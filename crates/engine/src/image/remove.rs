@@ -32,7 +32,9 @@ impl Engine {
         if reference.digest().is_some() {
             return Err(EngineError::Invalid("refusing to create a tag with a digest reference".to_owned()));
         }
-        self.store().images().tag(&reference, &id)?;
+        let images = self.store().images();
+        let named = source.parse::<Reference>().ok();
+        images.tag_as(&reference, &id, &images.named_manifest(&id, named.as_ref())?)?;
         Ok(())
     }
 

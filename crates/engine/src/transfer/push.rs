@@ -11,11 +11,10 @@ use super::layer::check;
 use super::{Progress, TransferError, TransferEvents};
 use crate::{Engine, EngineError};
 use sender::{Offers, Sender};
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Recipe;
-use strata_oci::{Digest, ImageConfig, ImageId, Manifest, Raw, Reference};
-use strata_store::{Origin, StoredManifest};
+use strata_oci::{Digest, ImageConfig, ImageId, Raw, Reference};
+use strata_store::{NamedManifest, Origin, StoredManifest};
 
 /// What is asked of `push`.
 #[derive(Clone, Debug)]
@@ -51,16 +50,16 @@ pub struct Pushed {
 /// An image on its way out.
 pub(crate) struct Outgoing<'a> {
     pub(crate) config: &'a Raw<ImageConfig>,
-    /// Of its manifest, in place of what the store knows.
-    pub(crate) annotations: Option<&'a BTreeMap<String, String>>,
+    /// Which manifest it is sent under.
+    pub(crate) manifest: NamedManifest,
     /// Where layers can be had that are not here.
     pub(crate) offers: &'a Offers<'a>,
 }
 
 impl<'a> Outgoing<'a> {
     /// All of it is in the store.
-    pub(crate) fn stored(config: &'a Raw<ImageConfig>) -> Self {
-        Self { config, annotations: None, offers: &|_| None }
+    pub(crate) fn stored(config: &'a Raw<ImageConfig>, manifest: NamedManifest) -> Self {
+        Self { config, manifest, offers: &|_| None }
     }
 }
 
@@ -85,7 +84,8 @@ impl Engine {
             let config = images.config(&id)?;
             let lease = self.store().leases().acquire()?;
             lease.hold(&config.value().rootfs.diff_ids)?;
-            self.push_config(&Outgoing::stored(&config), reference, request.form, events, cancel)
+            let image = Outgoing::stored(&config, images.named_manifest(&id, Some(reference))?);
+            self.push_config(image, reference, request.form, events, cancel)
         };
         let pushed: Result<Vec<Pushed>, EngineError> = references.iter().map(push).collect();
         // Whatever fails once it is cancelled fails because of that.
@@ -96,23 +96,18 @@ impl Engine {
     /// be offered.
     pub(crate) fn push_config(
         &self,
-        image: &Outgoing<'_>,
+        image: Outgoing<'_>,
         reference: &Reference,
         form: PushForm,
         events: &TransferEvents<'_>,
         cancel: &AtomicBool,
     ) -> Result<Pushed, EngineError> {
-        let Outgoing { config, annotations, offers } = *image;
+        let Outgoing { config, manifest, offers } = image;
         let images = self.store().images();
         let id = ImageId::new(*config.digest());
-        let kept = images.annotations(&id)?;
-        let annotations = annotations.unwrap_or(&kept);
-        let mut known = if form.recipe.is_none() { images.manifests(&id)? } else { Vec::new() };
-        if !annotations.is_empty() {
-            known.retain(|known| self.has_annotations(known, annotations));
-        }
+        let known = if form.recipe.is_none() { self.suitable(&id, &manifest)? } else { Vec::new() };
         let sender = Sender::new(self, reference, form, offers, events);
-        let manifest = sender.send(config, &known, annotations, cancel)?;
+        let manifest = sender.send(config, &known, &self.annotations(manifest), cancel)?;
         let tag = reference.tag().unwrap_or("latest");
         sender.name(tag, &manifest)?;
         let pushed = Pushed {
@@ -133,10 +128,17 @@ impl Engine {
         Ok(pushed)
     }
 
-    /// Whether a manifest of old has these annotations and no others.
-    fn has_annotations(&self, known: &StoredManifest, wanted: &BTreeMap<String, String>) -> bool {
-        let bytes = self.store().blobs().get(&known.digest).unwrap_or_default();
-        serde_json::from_slice::<Manifest>(&bytes).is_ok_and(|manifest| manifest.annotations == *wanted)
+    /// The manifests of old under which an image may be sent again, the best first.
+    fn suitable(&self, id: &ImageId, wanted: &NamedManifest) -> Result<Vec<StoredManifest>, EngineError> {
+        let mut known = self.store().images().manifests(id)?;
+        if *wanted != NamedManifest::Any {
+            let annotations = self.annotations(wanted.clone());
+            known.retain(|known| self.annotations_of(&known.digest).as_ref() == Some(&annotations));
+        }
+        if let NamedManifest::Pulled(digest) = wanted {
+            known.sort_by_key(|known| known.digest != *digest);
+        }
+        Ok(known)
     }
 
     /// Every tag that a repository has here.

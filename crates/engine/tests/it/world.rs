@@ -138,6 +138,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         add_hosts: Vec::new(),
         device_directories: Vec::new(),
         annotations: Default::default(),
+        annotated: Default::default(),
         layout_images: Vec::new(),
         shm_size: None,
         ulimits: Vec::new(),

@@ -7,7 +7,7 @@ use std::path::Path;
 ///
 /// Tables whose rows can be long (labels, configs, listings of a context) have row numbers: in a table without them SQLite
 /// reads a row to its end to compare its key, and the listing of 20,000 files lies on the way of every look-up.
-const MIGRATIONS: [&str; 5] = ["
+const MIGRATIONS: [&str; 6] = ["
 CREATE TABLE layers(
     diff_id BLOB PRIMARY KEY, tar_length INTEGER NOT NULL, content_size INTEGER NOT NULL, entries INTEGER NOT NULL,
     depends_on_parents INTEGER NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
@@ -104,6 +104,14 @@ CREATE TABLE annotations(
 ", "
 DROP TABLE addresses;
 DROP TABLE ports;
+", "
+ALTER TABLE images ADD COLUMN manifest TEXT;
+ALTER TABLE tags ADD COLUMN manifest TEXT;
+UPDATE images SET manifest = (
+    SELECT json_group_object(name, value) FROM annotations WHERE image = images.id)
+    WHERE id IN (SELECT image FROM annotations);
+UPDATE tags SET manifest = (SELECT manifest FROM images WHERE id = tags.image);
+DROP TABLE annotations;
 "];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -138,4 +146,31 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 
 fn user_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Annotations that an earlier version kept with an image are those of its names.
+    #[test]
+    fn annotations_go_from_images_to_their_names() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        MIGRATIONS[..5].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
+        connection.pragma_update(None, "user_version", 5).unwrap();
+        let rows = "
+            INSERT INTO images VALUES(x'01', NULL, 0, 0, NULL, 0, '{}'), (x'02', NULL, 0, 0, NULL, 0, '{}');
+            INSERT INTO tags VALUES('h/a:1', 'h/a', x'01'), ('h/a:2', 'h/a', x'01'), ('h/b:1', 'h/b', x'02');
+            INSERT INTO annotations VALUES(x'01', 'k', 'v\"'), (x'01', 'l', 'w');";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, Path::new("nowhere")).unwrap();
+        let told = |query: &str| -> Vec<Option<String>> {
+            let mut statement = connection.prepare(query).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        let both = Some(r#"{"k":"v\"","l":"w"}"#.to_owned());
+        assert_eq!(told("SELECT manifest FROM images ORDER BY id"), [both.clone(), None]);
+        assert_eq!(told("SELECT manifest FROM tags ORDER BY reference"), [both.clone(), both, None]);
+    }
 }

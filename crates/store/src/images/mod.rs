@@ -1,7 +1,7 @@
 //! Images: a config, its layers, and the names that point at it.
-mod annotations;
 pub(crate) mod conflict;
 mod list;
+mod named;
 mod origin;
 mod prune;
 mod remove;
@@ -10,6 +10,7 @@ mod resolved;
 mod tags;
 
 pub use conflict::{RemoveConflict, Used};
+pub use named::NamedManifest;
 pub use origin::{Origin, StoredManifest};
 pub use prune::{LabelFilter, Prune};
 pub use remove::{RemoveOptions, Removed};
@@ -84,7 +85,8 @@ impl Images {
 
     /// [`Self::put`] and [`Self::tag`] in one transaction, so that no prune finds the image without its names.
     pub fn publish(&self, config: &Raw<ImageConfig>, names: &[Reference]) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names, &|_, _| Ok(()))
+        let names: Vec<_> = names.iter().map(|name| (name.clone(), NamedManifest::Any)).collect();
+        self.put_named(config, None, &names, &|_, _| Ok(()))
     }
 
     /// [`Self::publish`] of an image that came from a registry, with what is known of it there.
@@ -94,25 +96,27 @@ impl Images {
         names: &[Reference],
         origin: &Origin,
     ) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names, &|tx, id| origin::record(tx, id, origin))
+        let pulled = NamedManifest::Pulled(origin.manifest);
+        let names: Vec<_> = names.iter().map(|name| (name.clone(), pulled.clone())).collect();
+        self.put_named(config, None, &names, &|tx, id| origin::record(tx, id, origin))
     }
 
-    /// [`Self::publish`] of an image that was built here, with the annotations for its manifests, which are made when it is
-    /// sent or saved. They take the place of those it had.
-    pub fn publish_built(
+    /// [`Self::publish`] of an image that was built or loaded, with the manifest that each of its names and its ID alone stand
+    /// for. They take the place of what was said before.
+    pub fn publish_as(
         &self,
         config: &Raw<ImageConfig>,
-        names: &[Reference],
-        annotations: &BTreeMap<String, String>,
+        names: &[(Reference, NamedManifest)],
+        manifest: &NamedManifest,
     ) -> Result<ImageId, StoreError> {
-        self.put_named(config, None, names, &|tx, id| annotations::record(tx, id, annotations))
+        self.put_named(config, None, names, &|tx, id| named::record(tx, id, manifest))
     }
 
     fn put_named(
         &self,
         config: &Raw<ImageConfig>,
         parent: Option<&ImageId>,
-        names: &[Reference],
+        names: &[(Reference, NamedManifest)],
         note: &dyn Fn(&Transaction, &ImageId) -> Result<(), StoreError>,
     ) -> Result<ImageId, StoreError> {
         let id = ImageId::new(*config.digest());
@@ -122,7 +126,7 @@ impl Images {
             let key = Bytes32::from(&id);
             let added = now();
             let inserted = tx
-                .prepare_cached("INSERT OR IGNORE INTO images VALUES(?1, ?2, ?3, ?4, NULL, ?4, ?5)")?
+                .prepare_cached("INSERT OR IGNORE INTO images VALUES(?1, ?2, ?3, ?4, NULL, ?4, ?5, NULL)")?
                 .execute(params![key, parent.map(Bytes32::from), value.created.map(Time), added, labels])?;
             if inserted > 0 {
                 record_layers(tx, "image_layers", &key, &value.rootfs.diff_ids)?;
@@ -133,8 +137,8 @@ impl Images {
                 .execute(params![key, Bytes32::from(parent)])?;
             }
             note(tx, &id)?;
-            for name in names {
-                tags::point(tx, name, &id)?;
+            for (name, manifest) in names {
+                tags::point(tx, name, &id, manifest)?;
             }
             Ok(id)
         })

@@ -115,8 +115,9 @@ fn annotations_stay_with_the_image() {
     world.ok(&["build", "-q", "--annotation", "manifest:k=2", "-t", &three, "ctx"]);
     world.ok(&["push", &three]);
     assert_eq!(annotations("3"), serde_json::json!({ "k": "2" }));
+    // The other name's are what they were.
     world.ok(&["push", "--compression", "zstd", &two]);
-    assert_eq!(annotations("2"), serde_json::json!({ "k": "2" }));
+    assert_eq!(annotations("2"), serde_json::json!({ "k": "1" }));
     world.ok(&["save", "-o", "saved.tar", &three]);
     let file = fs_err::File::open(world.path("saved.tar")).expect("saved").into_file();
     tar::Archive::new(file).unpack(world.path("layout")).expect("a tar");
@@ -125,6 +126,132 @@ fn annotations_stay_with_the_image() {
         blob(&world, "layout", &index["manifests"][0]["digest"])["annotations"],
         serde_json::json!({ "k": "2" })
     );
+}
+
+/// The annotations under which a registry, an archive and a layout know a name.
+struct Told<'a> {
+    world: &'a World,
+    served: &'a Served,
+}
+
+impl Told<'_> {
+    fn name(&self, tag: &str) -> String {
+        format!("{}/a:{tag}", self.served.address)
+    }
+
+    fn manifest(&self, tag: &str) -> Vec<u8> {
+        ask(&self.served.address, "GET", &format!("/v2/a/manifests/{tag}"), b"").expect("an answer").1
+    }
+
+    fn pushed(&self, tag: &str) -> Value {
+        serde_json::from_slice::<Value>(&self.manifest(tag)).expect("a manifest")["annotations"].clone()
+    }
+
+    fn build(&self, tag: &str, more: &[&str]) {
+        let name = self.name(tag);
+        self.world.ok(&[&["build", "-q", "-t", &name, "ctx"], more].concat());
+    }
+
+    /// Of each entry of the index of an archive: name and annotations of its manifest.
+    fn saved(&self, names: &[&str]) -> Vec<(Value, Value)> {
+        let names: Vec<String> = names.iter().map(|tag| self.name(tag)).collect();
+        let line = ["save", "-o", "saved.tar"].into_iter().chain(names.iter().map(String::as_str));
+        self.world.ok(&line.collect::<Vec<_>>());
+        let file = fs_err::File::open(self.world.path("saved.tar")).expect("saved").into_file();
+        _ = fs_err::remove_dir_all(self.world.path("layout"));
+        tar::Archive::new(file).unpack(self.world.path("layout")).expect("a tar");
+        let index = json(&self.world.path("layout/index.json"));
+        let entries = index["manifests"].as_array().expect("a list").iter().map(|entry| {
+            let tag = entry["annotations"]["org.opencontainers.image.ref.name"].clone();
+            (tag, blob(self.world, "layout", &entry["digest"])["annotations"].clone())
+        });
+        entries.collect()
+    }
+}
+
+/// The annotations of a build are those of its names, whatever the same image was annotated with before: a push sends
+/// what this build said.
+#[test]
+fn a_name_has_the_annotations_of_the_build_that_made_it() {
+    let world = world();
+    let served = Served::new(&world, &[]);
+    let told = Told { world: &world, served: &served };
+    let k = |value: &str| serde_json::json!({ "k": value });
+    // Annotated, then plain, then annotated otherwise: pushed by the build, and by `push`.
+    told.build("1", &["--annotation", "k=1", "--push"]);
+    assert_eq!(told.pushed("1"), k("1"));
+    told.build("1", &["--push"]);
+    assert_eq!(told.pushed("1"), Value::Null);
+    let plain = told.manifest("1");
+    told.build("1", &["--annotation", "k=2"]);
+    world.ok(&["push", &told.name("1")]);
+    assert_eq!(told.pushed("1"), k("2"));
+    told.build("1", &[]);
+    world.ok(&["push", &told.name("1")]);
+    assert_eq!(told.manifest("1"), plain, "nothing of it is new");
+    // What goes to the registry alone is told nothing by the store.
+    told.build("2", &["--annotation", "k=3", "-o", "type=registry"]);
+    assert_eq!(told.pushed("2"), k("3"));
+    told.build("2", &["-o", "type=registry"]);
+    assert_eq!(told.pushed("2"), Value::Null);
+    // Names of one image side by side, also made by one build.
+    told.build("3", &["--annotation", "k=4"]);
+    told.build("4", &[]);
+    let (five, six) = (told.name("5"), told.name("6"));
+    let output = |name: &str, value: &str| format!("type=image,name={name},annotation.k={value}");
+    world.ok(&["build", "-q", "-o", &output(&five, "5"), "-o", &output(&six, "6"), "ctx"]);
+    world.ok(&["push", "-a", &five.replace(":5", "")]);
+    for (tag, annotations) in [("3", k("4")), ("4", Value::Null), ("5", k("5")), ("6", k("6"))] {
+        assert_eq!(told.pushed(tag), annotations, "{tag}");
+    }
+    let of_saved = [("3", k("4")), ("4", Value::Null), ("5", k("5"))];
+    let of_saved = of_saved.map(|(tag, annotations)| (Value::from(tag), annotations));
+    assert_eq!(told.saved(&["3", "4", "5"]), of_saved);
+    // By its ID it is what was built last.
+    let id = world.ok(&["inspect", "-f", "{{.Id}}", &five]);
+    world.ok(&["build", "-q", "--annotation", "k=7", "ctx"]);
+    world.ok(&["tag", id.trim(), &told.name("7")]);
+    world.ok(&["push", &told.name("7")]);
+    assert_eq!(told.pushed("7"), k("7"));
+}
+
+/// Copies, archives and pulls take them along.
+#[test]
+fn annotations_go_where_the_image_goes() {
+    let world = world();
+    let served = Served::new(&world, &[]);
+    let told = Told { world: &world, served: &served };
+    let k = |value: &str| serde_json::json!({ "k": value });
+    told.build("1", &["--annotation", "k=1", "--metadata-file", "meta"]);
+    told.build("2", &[]);
+    world.ok(&["image", "copy", &format!("local:{}", told.name("1")), &told.name("copied")]);
+    assert_eq!(told.pushed("copied"), k("1"));
+    world.ok(&["image", "copy", &format!("local:{}", told.name("1")), "oci:copied"]);
+    let entry = &json(&world.path("copied/index.json"))["manifests"][0];
+    assert_eq!(json(&world.path("meta"))["containerimage.digest"], entry["digest"]);
+    assert_eq!(blob(&world, "copied", &entry["digest"])["annotations"], k("1"));
+    told.saved(&["1", "2"]);
+    let other = World::new();
+    other.ok(&["load", "-i", world.path("saved.tar").to_str().expect("UTF-8")]);
+    for tag in ["1", "2"] {
+        other.ok(&["push", &told.name(tag)]);
+    }
+    assert_eq!((told.pushed("1"), told.pushed("2")), (k("1"), Value::Null));
+    // Two pulled names of one image: each goes elsewhere as it came, whichever was asked for last.
+    let third = World::new();
+    for tag in ["1", "2", "1"] {
+        third.ok(&["pull", "-q", &told.name(tag)]);
+    }
+    for (tag, copy) in [("2", "b"), ("1", "a"), ("2", "c")] {
+        third.ok(&["tag", &told.name(tag), &told.name(copy)]);
+        third.ok(&["push", &told.name(copy)]);
+        assert_eq!(told.manifest(copy), told.manifest(tag));
+    }
+    // A form that was asked for changes the layers only.
+    third.ok(&["push", "--compression", "zstd", &told.name("a")]);
+    assert_eq!(told.pushed("a"), k("1"));
+    third.ok(&["push", &told.name("c")]);
+    assert_eq!(told.manifest("c"), told.manifest("2"));
 }
 
 #[test]

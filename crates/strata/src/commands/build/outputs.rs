@@ -96,7 +96,6 @@ impl Outputs {
             if let Output::Image(image) | Output::Registry { image, kept: true } = output {
                 request.keep_image = true;
                 request.shape.clamp_times |= image.clamp_times;
-                request.tags.extend(image.names.iter().cloned());
             }
         }
         let images: Vec<&ImageOptions> = self.list.iter().filter_map(Output::image).collect();
@@ -104,9 +103,14 @@ impl Outputs {
             return Err(bad("--annotation: none of the outputs is an image"));
         }
         request.annotations = self.form(&ImageOptions::default(), request)?.annotations;
+        let asked = request.tags.clone();
         for output in &self.list {
             if let Output::Image(image) | Output::Registry { image, kept: true } = output {
-                request.annotations.extend(self.form(image, request)?.annotations);
+                let annotations = self.form(image, request)?.annotations;
+                let names = if image.names.is_empty() { &asked } else { &image.names };
+                request.annotated.extend(names.iter().map(|name| (name.clone(), annotations.clone())));
+                request.tags.extend(image.names.iter().cloned());
+                request.annotations.extend(annotations);
             }
         }
         images.into_iter().try_for_each(|image| self.form(image, request).map(drop))
@@ -223,7 +227,7 @@ impl Outputs {
         document.insert("buildx.build.ref".to_owned(), Value::from(build_reference()));
         let image = match archive {
             Some((report, manifest)) => Some((report.id, manifest)),
-            None if request.keep_image => Some((report.id, engine.manifest(report)?)),
+            None if request.keep_image => Some((report.id, engine.manifest(report, &request.annotations)?)),
             // Its layers may have passed by without being here.
             None => pushed.as_ref().map(|pushed| {
                 (report.id, Descriptor::new(media_type::OCI_MANIFEST, pushed.digest, pushed.size))

@@ -177,6 +177,7 @@ impl Build {
             device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
             annotations: BTreeMap::new(),
+            annotated: BTreeMap::new(),
             shape: Default::default(),
             needs_layers: false,
             cache_from: self.cache.sources()?,
