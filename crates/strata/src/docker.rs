@@ -133,10 +133,11 @@ pub(crate) fn has_flag(path: &str, long: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Command;
+    use clap::{Command, CommandFactory};
 
     #[test]
     fn nothing_is_said_to_be_missing_that_is_there() {
+        crate::usage::define(crate::cli::Cli::command);
         let tree = crate::usage::tree();
         let find = |path: &str| {
             path.split(' ').try_fold(&tree, |command: &Command, name| command.find_subcommand(name))

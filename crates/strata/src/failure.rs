@@ -1,6 +1,6 @@
 //! What the user reads when something went wrong, and the exit code (`spec/engine.md`, section 2, "Exit codes").
 
-use crate::usage::Invocation;
+use crate::usage::{Invocation, program_name};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io::Write;
 use strata_engine::EngineError;
@@ -41,7 +41,7 @@ impl Failure {
 
     /// A wrong number of arguments: exit code 1, with the command's usage.
     pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
-        let program = crate::cli::program_name();
+        let program = program_name();
         Self { text: format!("{program}: {message}\n\n{}", Invocation::current().hint()), code: 1 }
     }
 
@@ -58,7 +58,7 @@ impl Failure {
 
     /// `run` failed before the container's process was there, or could not start it.
     pub(crate) fn run(message: impl std::fmt::Display, code: u8) -> Self {
-        let program = crate::cli::program_name();
+        let program = program_name();
         let message = message.to_string();
         let message = message.strip_prefix("Error: ").unwrap_or(&message);
         Self { text: format!("{program}: {message}\n\n{}", Invocation::current().help_hint()), code }
@@ -153,7 +153,7 @@ pub(crate) fn from_clap(error: &clap::Error, mut invocation: Invocation<'_>) -> 
         }
         ErrorKind::InvalidSubcommand => {
             let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            let (program, group) = (crate::cli::program_name(), invocation.name());
+            let (program, group) = (program_name(), invocation.name());
             let near = match invocation.is_dockers_command(&name) {
                 true => crate::docker::NOT_YET.to_owned(),
                 false => near(ContextKind::SuggestedSubcommand),

@@ -4,12 +4,14 @@ mod cli;
 mod commands;
 mod docker;
 mod failure;
+mod global;
+mod output;
 mod prompt;
 mod registries;
 mod render;
 mod usage;
 
-use clap::FromArgMatches;
+use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     if let Some(code) = strata_engine::helper_main() {
         return ExitCode::from(code);
     }
+    usage::define(cli::Cli::command);
     if usage::will_start_processes(std::env::args_os()) {
         // The command itself does it, too, and says why if it cannot. Here the command line is not parsed twice.
         let _ = strata_engine::seal_process();

@@ -1,7 +1,7 @@
 //! Questions on a terminal.
 
-use crate::cli::emit;
 use crate::failure::Failure;
+use crate::output::emit;
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::io::{self, BufRead, Read};
 

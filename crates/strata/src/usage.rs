@@ -1,10 +1,13 @@
 //! The command line as Docker reads it, where clap does not: boolean flags with a value (`--rm=true`), which
 //! command was meant, its `Usage:` line, and the sentences about wrong flags and argument counts.
 
-use crate::cli::{Cli, program_name};
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command};
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+static DEFINITION: OnceLock<fn() -> Command> = OnceLock::new();
 
 /// The command that the arguments name, and the arguments as clap takes them.
 pub(crate) struct Invocation<'a> {
@@ -18,10 +21,26 @@ pub(crate) struct Invocation<'a> {
     bad_boolean: Option<(String, String)>,
 }
 
+/// Says what commands there are; before anything else of this module is used.
+pub(crate) fn define(commands: fn() -> Command) {
+    DEFINITION.get_or_init(|| commands);
+}
+
 /// The whole command tree: called as the user called it, with Docker's usage lines.
 pub(crate) fn tree() -> Command {
     let program = program_name();
-    describe(Cli::command().name(program).bin_name(program).args_override_self(true), program)
+    // None are there where a test calls a single function that refuses something.
+    let commands = DEFINITION.get().map_or_else(|| Command::new(program), |commands| commands());
+    describe(commands.name(program).bin_name(program).args_override_self(true), program)
+}
+
+/// `docker` when called by that name, `strata` otherwise.
+pub(crate) fn program_name() -> &'static str {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    match name.as_deref().and_then(|path| path.file_name()) {
+        Some(name) if name == "docker" => "docker",
+        _ => "strata",
+    }
 }
 
 fn describe(command: Command, path: &str) -> Command {
@@ -272,6 +291,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Invocation<'static> {
+        define(<crate::cli::Cli as clap::CommandFactory>::command);
         Invocation::of(Cow::Owned(tree()), line.split(' ').map(OsString::from))
     }
 

@@ -1,17 +1,9 @@
 //! Directory blocks (`spec/erofs.md`, section 5).
 
 use super::InodeId;
-use super::tree::Nodes;
+use super::tree::{Entry, Nodes};
 use crate::format::DIRENT_SIZE;
 use crate::{BLOCK, FileType};
-
-/// A name in a directory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
-    /// At most 255 bytes.
-    pub(super) name: &'a [u8],
-    pub(super) child: InodeId,
-}
 
 fn used(entry: &Entry<'_>) -> usize {
     DIRENT_SIZE + entry.name.len()

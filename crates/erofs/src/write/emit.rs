@@ -2,7 +2,7 @@
 
 use super::chunks::{self, BLOCK_BITS};
 use super::plan::{DEVICE_TABLE, Place, Plan};
-use super::tree::Nodes;
+use super::tree::{Entry, Nodes};
 use super::{InodeId, WriteError, directory, xattr_size};
 use crate::format::inode::{Header, Layout};
 use crate::format::superblock::{self, Superblock};
@@ -142,7 +142,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn directory_block(&self, block: &[directory::Entry<'_>]) -> Vec<u8> {
+    fn directory_block(&self, block: &[Entry<'_>]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BLOCK as usize);
         let inode = |id| (self.plan.place(id).nid(), self.nodes.file_type(id));
         directory::encode(block, inode, &mut bytes);

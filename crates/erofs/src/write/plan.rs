@@ -2,7 +2,7 @@
 
 use super::chunks::{self, BLOCK_BITS};
 use super::error::shown;
-use super::tree::Nodes;
+use super::tree::{Entry, Nodes};
 use super::{InodeId, WriteError, directory, name_fault, xattr_size};
 use crate::format::inode::{COMPACT_SIZE, EXTENDED_SIZE, Layout};
 use crate::format::{CHUNK_ENTRY_SIZE, NID_UNIT, NO_BLOCK, superblock};
@@ -270,7 +270,7 @@ fn order(nodes: Nodes<'_>, places: &mut [Place]) -> Result<Vec<InodeId>, WriteEr
 }
 
 /// Makes sure that sorted names, `.` and `..` among them, can be those of a directory.
-fn check_names(entries: &[directory::Entry<'_>]) -> Result<(), WriteError> {
+fn check_names(entries: &[Entry<'_>]) -> Result<(), WriteError> {
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(WriteError::NameTwice { name: shown(pair[0].name) });
     }

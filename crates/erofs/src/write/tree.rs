@@ -1,7 +1,6 @@
 //! The tree that is written, wherever it is kept.
 
 use super::chunks::normalize;
-use super::directory::Entry;
 use super::{InodeId, WriteError, check_attributes, checked_kind};
 use crate::{Attributes, Data, FileType, Kind};
 use std::borrow::Cow;
@@ -23,6 +22,14 @@ pub trait Tree {
 
     /// Names in a directory and the inodes that they lead to, in any order.
     fn entries(&self, directory: InodeId) -> Vec<(&[u8], InodeId)>;
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    /// At most 255 bytes.
+    pub(super) name: &'a [u8],
+    pub(super) child: InodeId,
 }
 
 /// A tree as the format wants it: attributes and names sorted, extents joined.

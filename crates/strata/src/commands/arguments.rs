@@ -1,7 +1,7 @@
 //! What several commands share: argument counts, prompts, `key=value` flags, doing a thing to many names.
 
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::output::emit;
 use crate::usage::Invocation;
 use std::io::{BufRead, IsTerminal, Write};
 

@@ -19,8 +19,9 @@ mod terminal;
 
 use super::arguments::exactly;
 use super::transfer::Display;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use explain::{Account, Accountant, Format};
 use on_error::{OnError, announce_shell, failure};

@@ -1,8 +1,9 @@
 //! `builder cache`.
 
 use super::arguments::exactly;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::units;
 use clap::{Args, Subcommand};
 use std::io::{Read, Write};

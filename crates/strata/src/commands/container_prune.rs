@@ -1,8 +1,9 @@
 //! `container prune`.
 
 use super::arguments::confirmed;
-use crate::cli::{Global, emit};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::units;
 use clap::Args;
 

@@ -1,7 +1,7 @@
 //! `debug`.
 
-use crate::cli::Global;
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::global::Global;
 use clap::Args;
 use std::io::IsTerminal;
 use strata_engine::run::DebugRequest;

@@ -1,10 +1,12 @@
 //! `system df`.
 
 use super::ps;
-use crate::cli::{Global, emit, now};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::list::{Columns, Row};
 use crate::render::units;
+use crate::render::units::now;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! `diff`.
 
 use super::arguments::exactly;
-use crate::cli::Global;
 use crate::failure::Outcome;
+use crate::global::Global;
 use clap::Args;
 use std::io::Write;
 use strata_engine::container::ChangeKind;

@@ -1,8 +1,8 @@
 //! `exec`.
 
 use super::arguments::at_least;
-use crate::cli::Global;
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::global::Global;
 use clap::Args;
 use std::io::IsTerminal;
 use strata_engine::exec::ExecRequest;

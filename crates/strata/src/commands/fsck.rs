@@ -1,7 +1,8 @@
 //! `system fsck`.
 
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 
 /// Check every stored layer, config and index against its digest.

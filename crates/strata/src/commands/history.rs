@@ -1,8 +1,9 @@
 //! `history`.
 
 use super::arguments::exactly;
-use crate::cli::{Global, emit};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::list::{Columns, Row};
 use crate::render::units;
 use clap::{ArgAction, Args};
@@ -48,7 +49,7 @@ impl History {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         exactly(&self.image, 1)?;
         let rows = global.look()?.history(&self.image[0])?;
-        let now = crate::cli::now();
+        let now = crate::render::units::now();
         let rows: Vec<Row> = rows.iter().map(|row| self.row(row, now)).collect();
         let created = if self.human { "CreatedSince" } else { "CreatedAt" };
         let table = format!(

@@ -2,8 +2,9 @@
 
 use super::arguments::exactly;
 use super::place::{place, platform, with_copier};
-use crate::cli::{Global, emit};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::units;
 use clap::Args;
 use std::io::Write;

@@ -1,8 +1,9 @@
 //! `images`, `image ls`.
 
 use super::arguments::filter;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::list::{Columns, Row};
 use crate::render::units;
 use clap::Args;
@@ -55,7 +56,7 @@ const HEADERS: &[(&str, &str)] = &[
 impl Images {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         let images = global.look()?.images(&self.request()?)?;
-        let now = crate::cli::now();
+        let now = crate::render::units::now();
         let rows: Vec<Row> = images.iter().flat_map(|image| self.rows(image, now)).collect();
         let columns = Columns {
             headers: HEADERS,

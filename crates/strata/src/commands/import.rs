@@ -1,8 +1,9 @@
 //! `import`.
 
 use super::arguments::{at_least, at_most};
-use crate::cli::{Global, emit};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use std::io::Read;
 use strata_engine::archive::ImportRequest;

@@ -1,7 +1,8 @@
 //! `info`, `system info`.
 
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::template::{Mode, Template};
 use clap::Args;
 use serde_json::json;

@@ -3,12 +3,13 @@
 mod remote;
 
 use super::arguments::at_least;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::json;
 use crate::render::template::{Mode, Template};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 use strata_engine::{Engine, EngineError};
 use strata_oci::Platform;
 
@@ -134,8 +135,17 @@ fn with_size(engine: &Engine, name: &str, size: bool, mut document: Value) -> Re
     Ok(document)
 }
 
-fn volume(engine: &Engine, name: &str) -> Result<Value, Failure> {
-    Ok(super::volume::document(&engine.volume(name)?))
+pub(super) fn volume(engine: &Engine, name: &str) -> Result<Value, Failure> {
+    let volume = engine.volume(name)?;
+    Ok(json!({
+        "CreatedAt": volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "Driver": "local",
+        "Labels": (!volume.labels.is_empty()).then_some(&volume.labels),
+        "Mountpoint": volume.mountpoint.display().to_string(),
+        "Name": volume.name,
+        "Options": null,
+        "Scope": "local",
+    }))
 }
 
 /// Prints what was found, then reports what was not; `[]` comes first when nothing was, as Docker prints it.

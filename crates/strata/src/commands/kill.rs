@@ -1,8 +1,8 @@
 //! `kill`.
 
 use super::arguments::{at_least, each};
-use crate::cli::Global;
 use crate::failure::Outcome;
+use crate::global::Global;
 use clap::Args;
 
 /// Send a signal to containers.

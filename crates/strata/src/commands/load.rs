@@ -1,7 +1,8 @@
 //! `load`.
 
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;

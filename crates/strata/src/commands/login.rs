@@ -1,8 +1,8 @@
 //! `login`.
 
 use super::arguments::at_most;
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::output::emit;
 use crate::prompt;
 use clap::Args;
 use std::io::{self, IsTerminal, Read, Write};

@@ -1,8 +1,8 @@
 //! `logout`.
 
 use super::arguments::at_most;
-use crate::cli::emit;
 use crate::failure::Outcome;
+use crate::output::emit;
 use clap::Args;
 use strata_engine::login;
 

@@ -1,8 +1,9 @@
 //! `logs`.
 
 use super::arguments::exactly;
-use crate::cli::{Global, now};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::render::units::now;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use strata_engine::container::LogsRequest;

@@ -2,8 +2,9 @@
 
 use super::arguments::{at_least, at_most, exactly};
 use super::place::{reference, with_copier};
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! What `image copy`, `image rebase`, `manifest` and looking at remote images share: places, platforms, who does it.
 
-use crate::cli::Global;
 use crate::failure::{Failure, with_causes};
+use crate::global::Global;
 use std::str::FromStr;
 use strata_engine::copy::{Copier, CopyError, Place, Step};
 use strata_oci::{Platform, Reference};

@@ -1,8 +1,9 @@
 //! `ps`, `container ls`.
 
 use super::arguments::filter;
-use crate::cli::{Global, emit};
 use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::list::{Columns, Row};
 use crate::render::template::quote;
 use crate::render::units;
@@ -67,7 +68,7 @@ impl Ps {
         let engine = global.look()?;
         let last = self.last.or(self.latest.then_some(1));
         let request = ContainerFilter { all: self.all, last, filters: self.filter.clone() };
-        let now = crate::cli::now();
+        let now = crate::render::units::now();
         let wants_size = self.size || self.format.as_deref().is_some_and(|format| format.contains(".Size"));
         let mut rows = Vec::new();
         for container in engine.containers(&request)? {

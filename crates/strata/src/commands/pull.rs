@@ -2,8 +2,9 @@
 
 use super::arguments::exactly;
 use super::transfer::{Cancel, Display};
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use std::io::Write;
 use strata_engine::transfer::{PullRequest, Pulled};

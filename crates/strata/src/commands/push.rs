@@ -3,8 +3,9 @@
 use super::arguments::exactly;
 use super::pull::names_a_tag;
 use super::transfer::{Cancel, Display};
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use strata_engine::transfer::{PushForm, PushRequest, Recipe};
 

@@ -1,7 +1,7 @@
 //! `registry serve|gc`: a registry of one's own.
 
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::output::emit;
 use crate::render::units;
 use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,8 +1,8 @@
 //! `system reset`.
 
 use super::arguments::confirmed;
-use crate::cli::Global;
 use crate::failure::Outcome;
+use crate::global::Global;
 use clap::Args;
 
 /// Remove everything: containers, images, volumes, networks, mounts, the store itself.

@@ -1,8 +1,8 @@
 //! `rm`.
 
 use super::arguments::{at_least, each};
-use crate::cli::Global;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use clap::Args;
 use strata_engine::EngineError;
 

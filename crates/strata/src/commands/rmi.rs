@@ -1,8 +1,9 @@
 //! `rmi`, `image rm`.
 
 use super::arguments::at_least;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use strata_engine::EngineError;
 use strata_engine::image::Removed;

@@ -4,8 +4,9 @@ mod mounts;
 
 use super::arguments::{at_least, has_names, label, parsed};
 use super::pull;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome, with_causes};
+use crate::global::Global;
+use crate::output::emit;
 use crate::usage::Invocation;
 use clap::Args;
 use std::io::IsTerminal;

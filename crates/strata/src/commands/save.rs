@@ -2,8 +2,8 @@
 
 use super::arguments::at_least;
 use super::destination::write_file;
-use crate::cli::Global;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
 use clap::Args;
 use std::fs::File;
 use std::io::IsTerminal;

@@ -1,8 +1,8 @@
 //! `stop`.
 
 use super::arguments::{at_least, each};
-use crate::cli::Global;
 use crate::failure::Outcome;
+use crate::global::Global;
 use clap::Args;
 
 /// Stop containers: their stop signal first, KILL when the time is over.

@@ -2,8 +2,9 @@
 
 use super::arguments::exactly;
 use super::place::reference;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 use strata_engine::registry::Repository;
 

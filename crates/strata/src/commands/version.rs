@@ -1,7 +1,7 @@
 //! `version`.
 
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::output::emit;
 use crate::render::template::{Mode, Template};
 use clap::Args;
 use serde_json::json;

@@ -1,12 +1,14 @@
 //! `volume ls|create|inspect|rm|prune`.
 
 use super::arguments::{at_least, confirmed, each, filter, has_names, label};
-use crate::cli::{Global, emit};
+use super::inspect;
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use crate::render::list::{Columns, Row};
 use crate::render::units;
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 use strata_engine::volume::VolumeSummary;
 
 /// Manage volumes.
@@ -102,7 +104,7 @@ impl Volume {
             Self::Inspect { format, names } => {
                 at_least(&names, 1)?;
                 let engine = global.look()?;
-                super::inspect::show(format.as_deref(), &names, |name| Ok(document(&engine.volume(name)?)))
+                inspect::show(format.as_deref(), &names, |name| inspect::volume(&engine, name))
             }
             Self::Rm { force, names } => {
                 at_least(&names, 1)?;
@@ -149,19 +151,6 @@ fn matches(volume: &VolumeSummary, key: &str, value: &str) -> bool {
         },
         _ => false,
     }
-}
-
-/// The document of `volume inspect`.
-pub(super) fn document(volume: &VolumeSummary) -> Value {
-    json!({
-        "CreatedAt": volume.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "Driver": "local",
-        "Labels": (!volume.labels.is_empty()).then_some(&volume.labels),
-        "Mountpoint": volume.mountpoint.display().to_string(),
-        "Name": volume.name,
-        "Options": null,
-        "Scope": "local",
-    })
 }
 
 fn prune(global: &Global, all: bool, force: bool) -> Outcome {

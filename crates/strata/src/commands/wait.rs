@@ -1,8 +1,9 @@
 //! `wait`.
 
 use super::arguments::at_least;
-use crate::cli::{Global, emit};
 use crate::failure::{Failure, Outcome};
+use crate::global::Global;
+use crate::output::emit;
 use clap::Args;
 
 /// Wait for containers to stop, then print their exit codes.

@@ -55,6 +55,15 @@ pub(crate) fn duration(seconds: i64) -> String {
     }
 }
 
+/// The time that relative times are measured from. `STRATA_NOW` (Unix seconds) freezes it for whole-output tests.
+pub(crate) fn now() -> Timestamp {
+    std::env::var("STRATA_NOW")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or_else(Timestamp::now)
+}
+
 /// `3 weeks ago`; `N/A` when the time is unknown or not after 1970.
 pub(crate) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
     match time {

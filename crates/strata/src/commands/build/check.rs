@@ -3,8 +3,8 @@
 use super::call::location;
 use super::excerpt::Excerpt;
 use super::request::Dockerfile;
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::output::emit;
 use serde_json::{Value, json};
 use std::io::Write;
 use strata_engine::build::{CheckReport, Finding, Span, position};

@@ -2,8 +2,9 @@
 
 use super::excerpt::Excerpt;
 use super::request::Dockerfile;
-use crate::cli::{Global, program_name};
 use crate::failure::{Failure, with_causes};
+use crate::global::Global;
+use crate::usage::program_name;
 use clap::Args;
 use std::io::IsTerminal;
 use strata_engine::EngineError;

@@ -2,8 +2,8 @@
 
 use super::call::location;
 use super::request::Dockerfile;
-use crate::cli::emit;
 use crate::failure::{Failure, Outcome};
+use crate::output::emit;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Map, Value, json};

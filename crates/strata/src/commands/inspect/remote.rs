@@ -1,8 +1,8 @@
 //! `image inspect --remote`: what an image's documents say, without fetching the image.
 
-use crate::cli::Global;
 use crate::commands::place::{place, with_copier};
 use crate::failure::Failure;
+use crate::global::Global;
 use serde_json::{Map, Value, json};
 use strata_engine::copy::remote::Seen;
 use strata_engine::copy::{Place, PlatformImage};
