@@ -3,6 +3,7 @@
 use crate::error::NameError;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
@@ -121,7 +122,8 @@ impl Transport for AbsoluteForm {
     }
 }
 
-/// The system's resolver, whose failures say which name they are about.
+/// The system's resolver, whose failures say which name they are about. `localhost` and all names below it are this machine
+/// (RFC 6761, section 6.3), which not every system's resolver knows: nobody else is asked about them.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     system: DefaultResolver,
@@ -134,6 +136,13 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
+        if let Some(port) = loopback_port(uri) {
+            let mut found = self.empty();
+            // In the order in which servers of one's own listen most often.
+            found.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            found.push(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+            return Ok(found);
+        }
         self.system.resolve(uri, config, timeout).map_err(|error| {
             let source = match error {
                 Error::Io(source) => source,
@@ -143,5 +152,35 @@ impl Resolver for Names {
             let host = uri.host().unwrap_or_default().to_owned();
             Error::Other(Box::new(NameError { host, source }))
         })
+    }
+}
+
+/// The port of a URL whose host is this machine by its name.
+fn loopback_port(uri: &Uri) -> Option<u16> {
+    let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
+    if host != "localhost" && !host.ends_with(".localhost") {
+        return None;
+    }
+    uri.port_u16().or_else(|| match uri.scheme_str() {
+        Some("https") => Some(443),
+        _ => Some(80),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback_port;
+
+    #[test]
+    fn names_of_this_machine() {
+        let port = |uri: &str| loopback_port(&uri.parse().unwrap());
+        assert_eq!(port("http://localhost/"), Some(80));
+        assert_eq!(port("https://LocalHost./"), Some(443));
+        assert_eq!(port("http://bucket.s3.localhost:9000/a"), Some(9000));
+        for other in
+            ["http://localhost.example/", "http://mylocalhost/", "http://127.0.0.1/", "http://[::1]/"]
+        {
+            assert_eq!(port(other), None, "{other}");
+        }
     }
 }

@@ -24,7 +24,7 @@
 //! - **Redirects** are followed for requests without a body as far as [`Request::redirects`] says (10 by default) and
 //!   come back as responses otherwise. `Authorization`, `Cookie` and the credentials of the URL go to no other host,
 //!   port or scheme than the one they were given for.
-//! - **No retries** happen inside. [`Retry`] says how long to wait, [`Response::is_transient`] and
+//! - **No retries** happen inside, but for [`Resumed`], which is asked to. [`Retry`] says how long to wait, [`Response::is_transient`] and
 //!   [`Error::is_transient`] say whether to.
 //! - **The environment is not read**, but for what rustls-native-certs honours to find the system's certificates:
 //!   `SSL_CERT_FILE` and `SSL_CERT_DIR`. Proxies are values ([`Proxies`]).
@@ -42,6 +42,7 @@ mod forward;
 mod proxies;
 mod request;
 mod response;
+mod resumed;
 mod retry;
 mod tls;
 
@@ -51,6 +52,7 @@ pub use error::{Error, TlsFault};
 pub use proxies::Proxies;
 pub use request::{Redirects, Request};
 pub use response::{Body, Response};
+pub use resumed::{Misfit, Origin, Resumed};
 pub use retry::Retry;
 pub use tls::Identity;
 pub use url::Url;

@@ -253,9 +253,12 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::ManifestUnknown { .. } | Self::NameUnknown { .. } | Self::BlobUnknown { .. })
     }
+}
 
-    pub(crate) fn into_io(self) -> io::Error {
-        io::Error::other(self)
+/// As `read` must give it: see [`Error::from_read`].
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
     }
 }
 

@@ -54,12 +54,6 @@ impl Registries {
         &self.0.config
     }
 
-    /// Whether the registry answers, and takes our credentials if it wants any.
-    pub fn ping(&self, host: &str) -> Result<(), Error> {
-        let endpoint = self.endpoint(host)?;
-        endpoint.expect(&Call::root(host)).map(drop)
-    }
-
     /// The registry itself.
     pub(crate) fn endpoint(&self, host: &str) -> Result<Arc<Endpoint>, Error> {
         self.remembered(host.to_owned(), || Ok(Machine::of(host)))

@@ -67,8 +67,13 @@ pub(crate) fn read_head(stream: &mut impl BufRead) -> Option<Request> {
     }
 }
 
-/// Answers a request: writes all of the answer. The connection is closed after each.
-type Handler = Arc<dyn Fn(&Request, &mut dyn Write) + Send + Sync>;
+/// Answers a request: writes all of the answer, and says whether the connection stays.
+type Handler = Arc<dyn Fn(&Request, &mut dyn Write) -> bool + Send + Sync>;
+
+/// What a connection is read from and written to: a socket, or TLS around one.
+pub trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// Runs until the test's process ends.
 pub struct Server {
@@ -77,24 +82,54 @@ pub struct Server {
 }
 
 impl Server {
-    /// On a port that is free.
+    /// On a port that is free. Each connection is closed after one answer.
     pub fn start(handler: impl Fn(&Request, &mut dyn Write) + Send + Sync + 'static) -> Self {
+        Self::keeping(move |request, out| {
+            handler(request, out);
+            false
+        })
+    }
+
+    /// The handler says after each answer whether the connection stays.
+    pub fn keeping(handler: impl Fn(&Request, &mut dyn Write) -> bool + Send + Sync + 'static) -> Self {
+        Self::wrapped(handler, |stream| Some(Box::new(stream)))
+    }
+
+    /// As [`Server::keeping`], with something, such as TLS, around each connection.
+    pub fn wrapped(
+        handler: impl Fn(&Request, &mut dyn Write) -> bool + Send + Sync + 'static,
+        wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (handler, log): (Handler, _) = (Arc::new(handler), Arc::clone(&seen));
+        let (handler, wrap, log): (Handler, _, _) = (Arc::new(handler), Arc::new(wrap), Arc::clone(&seen));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream, &handler, &log));
+                let (handler, wrap, log) = (Arc::clone(&handler), Arc::clone(&wrap), Arc::clone(&log));
+                std::thread::spawn(move || {
+                    if let Some(stream) = wrap(stream) {
+                        converse(stream, &handler, &log);
+                    }
+                });
             }
         });
         Self { port, seen }
     }
 
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// `127.0.0.1:port`
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `http://127.0.0.1:port` and a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.host())
     }
 
     /// All requests so far.
@@ -103,22 +138,28 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
+fn converse(stream: Box<dyn Stream>, handler: &Handler, log: &Mutex<Vec<Request>>) {
     let mut stream = BufReader::new(stream);
-    let Some(mut request) = read_head(&mut stream) else { return };
+    while let Some(request) = read_request(&mut stream) {
+        log.lock().unwrap().push(request.clone());
+        if !handler(&request, stream.get_mut()) || stream.get_mut().flush().is_err() {
+            return;
+        }
+    }
+}
+
+/// With its body; `None` when it ends before that.
+fn read_request(stream: &mut impl BufRead) -> Option<Request> {
+    let mut request = read_head(stream)?;
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let chunked =
         request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-    let whole = if chunked {
-        read_chunks(&mut stream, &mut request.body).is_some()
+    if chunked {
+        read_chunks(stream, &mut request.body)?;
     } else {
-        stream.by_ref().take(length).read_to_end(&mut request.body).is_ok()
-    };
-    if !whole {
-        return;
+        stream.by_ref().take(length).read_to_end(&mut request.body).ok()?;
     }
-    log.lock().unwrap().push(request.clone());
-    handler(&request, stream.get_mut());
+    Some(request)
 }
 
 /// `None` when it ends before its last chunk.

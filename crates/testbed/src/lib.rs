@@ -14,7 +14,7 @@ mod token;
 mod wire;
 
 pub use authority::Authority;
-pub use http::{Request, Server, answer};
+pub use http::{Request, Server, Stream, answer};
 pub use object_store::{OBJECT_STORE_KEY, ObjectStore};
 pub use registry::{Guard, Registry, Setup, USER};
 pub use token::{REFRESH, TokenServer};

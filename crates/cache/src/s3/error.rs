@@ -185,14 +185,17 @@ impl Error {
     pub fn of_read(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
+}
 
-    pub(super) fn into_io(self) -> io::Error {
-        let kind = match &self {
-            Self::Gone { .. } => io::ErrorKind::NotFound,
-            Self::Size { .. } => io::ErrorKind::InvalidData,
+/// As `read` must give it: see [`Error::of_read`].
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Gone { .. } => io::ErrorKind::NotFound,
+            Error::Size { .. } => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };
-        io::Error::new(kind, self)
+        Self::new(kind, error)
     }
 }
 

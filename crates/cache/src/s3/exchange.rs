@@ -84,11 +84,11 @@ impl Bucket {
                     if let Some(seconds) = refusal.skew(self.now()).filter(|_| !corrected) {
                         corrected = true;
                         self.0.skew.fetch_add(seconds, Ordering::Relaxed);
-                    } else if !refusal.is_transient() || !self.pause(tries, refusal.retry_after) {
+                    } else if !refusal.is_transient() || !self.paused(tries, refusal.retry_after) {
                         return Ok(Outcome::Refused(refusal, tries));
                     }
                 }
-                Err(error) if error.is_transient() && self.pause(tries, None) => {}
+                Err(error) if error.is_transient() && self.paused(tries, None) => {}
                 Err(strata_http::Error::Upload { source, .. }) => {
                     let (bucket, key) = self.named(call.key);
                     return Err(Error::Source { bucket, key, source });
@@ -162,10 +162,20 @@ impl Bucket {
         corrected.unwrap_or(now)
     }
 
-    /// Waits after so many failures; `false`: it is time to give up.
-    pub(super) fn pause(&self, failures: u32, asked: Option<Duration>) -> bool {
-        let Some(pause) = self.0.retry.jittered(failures, asked) else { return false };
+    /// How long to wait after so many failures; `None`: it is time to give up.
+    pub(super) fn pause(&self, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+        self.0.retry.jittered(failures, asked).filter(|_| !self.0.alarm.has_rung())
+    }
+
+    /// Waits, unless everything is being ended.
+    pub(super) fn wait(&self, pause: Duration) {
         self.0.clock.sleep(pause, &self.0.alarm);
+    }
+
+    /// Pauses after so many failures; `false`: it is time to give up.
+    fn paused(&self, failures: u32, asked: Option<Duration>) -> bool {
+        let Some(pause) = self.pause(failures, asked) else { return false };
+        self.wait(pause);
         !self.0.alarm.has_rung()
     }
 

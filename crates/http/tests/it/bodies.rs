@@ -1,13 +1,14 @@
 //! What is sent and what comes back.
+use super::answers::answer;
 use super::client;
-use super::server::{Server, answer};
 use std::io::{Cursor, Read};
 use std::time::{Duration, SystemTime};
 use strata_http::{Error, Request};
+use strata_testbed::Server;
 
 #[test]
 fn every_status_is_an_answer_with_headers_and_a_body() {
-    let server = Server::start(|request, out| {
+    let server = Server::keeping(|request, out| {
         let headers = [
             ("ETag", "\"x\""),
             ("Link", "<a>"),
@@ -33,7 +34,7 @@ fn every_status_is_an_answer_with_headers_and_a_body() {
 
 #[test]
 fn requests_carry_what_was_said_and_nothing_that_asks_for_compression() {
-    let server = Server::start(|_, out| answer(out, "200 OK", &[], b""));
+    let server = Server::keeping(|_, out| answer(out, "200 OK", &[], b""));
     let request = Request::get(server.url("/a b?q=1#f"))
         .header("X-One", "1")
         .header("X-One", "2")
@@ -52,7 +53,7 @@ fn requests_carry_what_was_said_and_nothing_that_asks_for_compression() {
 
 #[test]
 fn a_part_says_where_it_lies() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         answer(out, "206 Partial Content", &[("Content-Range", "bytes 5-9/100")], b"56789")
     });
     let response = client().send(Request::get(server.url("/")).range(5, Some(9))).unwrap();
@@ -62,7 +63,7 @@ fn a_part_says_where_it_lies() {
 
 #[test]
 fn bodies_are_sent_with_a_length_or_in_chunks() {
-    let server = Server::start(|_, out| answer(out, "201 Created", &[], b""));
+    let server = Server::keeping(|_, out| answer(out, "201 Created", &[], b""));
     let client = client();
     client.send(Request::put(server.url("/bytes")).bytes(b"four")).unwrap();
     client.send(Request::post(server.url("/nothing"))).unwrap();
@@ -82,7 +83,7 @@ fn bodies_are_sent_with_a_length_or_in_chunks() {
 
 #[test]
 fn only_the_said_length_is_sent() {
-    let server = Server::start(|_, out| answer(out, "200 OK", &[], b""));
+    let server = Server::keeping(|_, out| answer(out, "200 OK", &[], b""));
     let mut reader = Cursor::new(b"0123456789");
     client().send(Request::put(server.url("/")).reader(&mut reader, Some(4))).unwrap();
     assert_eq!(server.seen()[0].body, b"0123");
@@ -97,7 +98,7 @@ fn a_body_that_cannot_be_read_is_not_the_servers_fault() {
             Err(std::io::Error::other("disk on fire"))
         }
     }
-    let server = Server::start(|_, out| answer(out, "200 OK", &[], b""));
+    let server = Server::keeping(|_, out| answer(out, "200 OK", &[], b""));
     let error = client().send(Request::put(server.url("/x")).reader(&mut Broken, None)).unwrap_err();
     let wanted = format!("{}: cannot read what is to be sent: disk on fire", server.url("/x"));
     assert_eq!(error.to_string(), wanted);
@@ -109,7 +110,7 @@ fn a_body_that_cannot_be_read_is_not_the_servers_fault() {
 
 #[test]
 fn a_small_answer_is_bounded() {
-    let server = Server::start(|_, out| answer(out, "200 OK", &[], &[1; 1000]));
+    let server = Server::keeping(|_, out| answer(out, "200 OK", &[], &[1; 1000]));
     let body = |limit| client().send(Request::get(server.url("/"))).unwrap().into_body().bytes(limit);
     assert_eq!(body(1000).unwrap().len(), 1000);
     assert!(matches!(body(999), Err(Error::TooLarge { limit: 999, .. })));
@@ -117,7 +118,7 @@ fn a_small_answer_is_bounded() {
 
 #[test]
 fn connections_are_used_again() {
-    let server = Server::start(|request, out| {
+    let server = Server::keeping(|request, out| {
         // One connection is one thread of the server.
         let thread = format!("{:?}", std::thread::current().id());
         answer(out, "200 OK", &[("X-Thread", &thread)], request.target.as_bytes())

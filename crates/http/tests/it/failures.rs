@@ -1,10 +1,11 @@
 //! Time, broken connections, names.
+use super::answers::answer;
 use super::client;
-use super::server::{Server, answer};
 use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use strata_http::{Client, Error, Options, Request};
+use strata_testbed::Server;
 
 fn impatient(idle: u64) -> Client {
     Client::new(Options { idle_timeout: Duration::from_millis(idle), ..Options::default() }).unwrap()
@@ -12,7 +13,7 @@ fn impatient(idle: u64) -> Client {
 
 #[test]
 fn a_body_that_stalls_fails_and_a_slow_one_does_not() {
-    let server = Server::start(|request, out| {
+    let server = Server::keeping(|request, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
         for at in 0..12 {
             let _ = out.write_all(b"x");
@@ -36,7 +37,7 @@ fn a_body_that_stalls_fails_and_a_slow_one_does_not() {
 
 #[test]
 fn an_answer_that_never_comes() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         std::thread::sleep(Duration::from_millis(900));
         answer(out, "200 OK", &[], b"late")
     });
@@ -49,7 +50,7 @@ fn an_answer_that_never_comes() {
 
 #[test]
 fn a_short_body_is_no_body() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
         false
     });
@@ -64,7 +65,7 @@ fn a_short_body_is_no_body() {
 
 #[test]
 fn chunks_that_end_early_are_no_body() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n");
         false
     });
@@ -95,7 +96,7 @@ fn a_name_without_an_address() {
 
 #[test]
 fn what_is_no_http_says_so() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         let _ = out.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n");
         false
     });
@@ -116,7 +117,7 @@ fn bad_headers_and_methods_are_told_before_anything_is_sent() {
 
 #[test]
 fn shutting_down_ends_what_waits() {
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx");
         std::thread::sleep(Duration::from_secs(20));
         false

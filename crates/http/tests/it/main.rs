@@ -1,10 +1,11 @@
 //! The client against real sockets on loopback.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod answers;
 mod bodies;
 mod failures;
 mod redirects;
-mod server;
+mod resumed;
 mod tls;
 mod ways;
 

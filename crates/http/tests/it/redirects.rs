@@ -1,11 +1,12 @@
 //! Elsewhere.
+use super::answers::answer;
 use super::client;
-use super::server::{Server, answer};
 use strata_http::{Error, Redirects, Request};
+use strata_testbed::Server;
 
 /// Sends everything at `/` to `to`, everything else is there.
 fn sends_to(to: impl Fn() -> String + Send + Sync + 'static) -> Server {
-    Server::start(move |request, out| match request.target.as_str() {
+    Server::keeping(move |request, out| match request.target.as_str() {
         "/" => answer(out, "307 Temporary Redirect", &[("Location", &to())], b"moved"),
         "/loop" => answer(out, "302 Found", &[("Location", "/loop")], b""),
         path => answer(out, "200 OK", &[], path.as_bytes()),
@@ -24,7 +25,7 @@ fn the_same_host_sees_the_same_credentials() {
 
 #[test]
 fn another_host_does_not() {
-    let other = Server::start(|_, out| answer(out, "200 OK", &[], b""));
+    let other = Server::keeping(|_, out| answer(out, "200 OK", &[], b""));
     let target = other.url("/blob");
     let server = sends_to(move || target.clone());
     let request = Request::get(server.url("/"))
@@ -45,7 +46,7 @@ fn another_host_does_not() {
 
 #[test]
 fn credentials_of_the_new_address_are_used() {
-    let other = Server::start(|_, out| answer(out, "200 OK", &[], b""));
+    let other = Server::keeping(|_, out| answer(out, "200 OK", &[], b""));
     let target = other.url("/").replace("http://", "http://a:b@");
     let server = sends_to(move || target.clone());
     client().send(Request::get(server.url("/")).header("Authorization", "Bearer t")).unwrap();
@@ -66,9 +67,9 @@ fn the_caller_may_want_to_know() {
 
 #[test]
 fn what_changes_something_is_sent_again_when_it_may_be() {
-    let other = Server::start(|request, out| answer(out, "201 Created", &[], &request.body));
+    let other = Server::keeping(|request, out| answer(out, "201 Created", &[], &request.body));
     let target = other.url("/elsewhere");
-    let server = Server::start(move |request, out| {
+    let server = Server::keeping(move |request, out| {
         let (status, to) = match request.target.as_str() {
             "/near" => ("307 Temporary Redirect", "/there".to_owned()),
             "/far" => ("308 Permanent Redirect", target.clone()),

@@ -1,5 +1,5 @@
 //! TLS: whom we trust, and who we are.
-use super::server::{Server, answer};
+use super::answers::answer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use strata_http::{Client, Error, Identity, Options, Redirects, Request};
 use strata_testbed::Authority;
+use strata_testbed::Server;
 
 /// The names of the server: `localhost` is not among them.
 fn authority() -> Option<Authority> {
@@ -56,7 +57,7 @@ fn ask(port: u16, options: Options) -> Result<Vec<u8>, Error> {
 #[test]
 fn authorities_are_the_systems_and_ours() {
     let Some(authority) = authority() else { return };
-    let port = server(&authority, false).port;
+    let port = server(&authority, false).port();
     let error = ask(port, Options::default()).unwrap_err();
     let wanted =
         format!("https://127.0.0.1:{port}/secure: TLS: the certificate is signed by an unknown authority");
@@ -73,7 +74,7 @@ fn authorities_are_the_systems_and_ours() {
 #[test]
 fn a_server_may_want_to_know_who_we_are() {
     let Some(authority) = authority() else { return };
-    let port = server(&authority, true).port;
+    let port = server(&authority, true).port();
     let anonymous = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
     let error = ask(port, anonymous.clone()).unwrap_err();
     assert!(error.to_string().contains("CertificateRequired"), "{error}");
@@ -84,7 +85,7 @@ fn a_server_may_want_to_know_who_we_are() {
 #[test]
 fn what_changes_something_is_not_repeated_in_the_clear() {
     let Some(authority) = authority() else { return };
-    let port = server(&authority, false).port;
+    let port = server(&authority, false).port();
     let ours = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
     let request = Request::put(format!("https://127.0.0.1:{port}/plain")).redirects(Redirects::Repeat(3));
     let response = Client::new(ours).unwrap().send(request.bytes(b"content")).unwrap();
@@ -119,7 +120,7 @@ fn wrong_files_are_found_at_once() {
 #[test]
 fn ssl_cert_file_is_honoured() {
     let Some(authority) = authority() else { return };
-    let port = server(&authority, false).port;
+    let port = server(&authority, false).port();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tls::asked_with_the_systems_certificates", "--ignored", "--nocapture"])
         .env("SSL_CERT_FILE", authority.file("ca.crt"))
@@ -140,7 +141,7 @@ fn asked_with_the_systems_certificates() {
 #[test]
 fn a_tunnel_carries_tls() {
     let Some(authority) = authority() else { return };
-    let port = server(&authority, false).port;
+    let port = server(&authority, false).port();
     let proxy = tunnel(port);
     let options = Options {
         authorities: vec![authority.file("ca.crt")],

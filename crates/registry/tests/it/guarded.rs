@@ -23,7 +23,6 @@ fn a_password_with_every_request() {
     image.push(&with(tester(&host)), &repository, "t").unwrap();
     let reference: Reference = format!("{host}/a:t").parse().unwrap();
     with(tester(&host)).resolve(&reference).unwrap();
-    with(tester(&host)).ping(&host).unwrap();
 
     let wrong = Credentials::none().with(&host, Credential::password(USER.0, "hunter2"));
     for registries in [with(Credentials::none()), with(wrong)] {
