@@ -146,7 +146,7 @@ impl Place for RegistryPlace {
     }
 
     fn blob(&self, blob: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>, PlaceError> {
-        Ok(Box::new(self.registries.blob(&self.repository, &blob.digest, blob.size, offset)?))
+        Ok(Box::new(self.registries.layer(&self.repository, blob, offset)?))
     }
 
     fn has(&self, blob: &Digest) -> Result<bool, PlaceError> {

@@ -38,9 +38,9 @@ pub(crate) use layer::check;
 pub(crate) use lazy::LazyImage;
 pub(crate) use offered::Offered;
 pub use pull::{PullRequest, Pulled};
-pub(crate) use push::{Outgoing, crew, media_type_of, oci_type};
+pub(crate) use push::{Outgoing, bytes_type, crew, is_foreign, media_type_of, oci_type};
 pub use push::{PushForm, PushRequest, Pushed};
-pub(crate) use source::{LayerSource, foreign};
+pub(crate) use source::LayerSource;
 pub use strata_layer::compression::{Recipe, RecipeError};
 
 /// Layers on their way at once. Docker has three downloads and five uploads; more of either only share the line.

@@ -50,32 +50,6 @@ impl Registries {
         self.read(repository, |endpoint| self.open(endpoint, repository, digest, size, offset, None))
     }
 
-    /// A layer that is not on the registry but at a URL in its descriptor ("foreign", "non-distributable"). No
-    /// credentials are sent there.
-    ///
-    /// # Errors
-    /// As [`Registries::blob`].
-    pub fn foreign_blob(
-        &self,
-        repository: &Repository,
-        url: &str,
-        digest: &Digest,
-        size: u64,
-        offset: u64,
-    ) -> Result<Blob, Error> {
-        let bad = |why| Error::Redirect {
-            subject: format!("{repository}@{digest}"),
-            to: crate::text::printable(url.split(['?', '#']).next().unwrap_or_default(), 200),
-            why,
-        };
-        let parsed = Url::parse(url).map_err(|_| bad("that is no URL"))?;
-        let host = parsed.host_str().filter(|_| matches!(parsed.scheme(), "http" | "https"));
-        let host = host.ok_or_else(|| bad("that is neither http nor https"))?;
-        let host = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let endpoint = self.stranger(&host)?;
-        self.open(&endpoint, repository, digest, size, offset, Some(parsed))
-    }
-
     /// Whether the repository has the blob.
     pub fn blob_exists(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
         let endpoint = self.endpoint(repository.host())?;
@@ -104,7 +78,7 @@ impl Registries {
         })
     }
 
-    fn open(
+    pub(crate) fn open(
         &self,
         endpoint: &Arc<Endpoint>,
         repository: &Repository,

@@ -40,6 +40,7 @@ mod config;
 mod credentials;
 mod endpoint;
 mod error;
+mod foreign;
 mod hosts;
 mod list;
 mod login;

@@ -2,7 +2,7 @@
 use super::choose::{choose, index, is_index};
 use super::{Copied, Copier, CopyError, Document, Origin, Place, Placed, Step};
 use crate::transfer::{
-    FoundImage, LayerSource, Progress, PullRequest, Status, TransferEvents, foreign, registry_error,
+    FoundImage, LayerSource, Progress, PullRequest, Status, TransferEvents, registry_error,
 };
 use crate::{Engine, EngineError};
 use std::collections::BTreeMap;
@@ -74,8 +74,10 @@ impl LayerSource for Copying<'_> {
             (Err(error), repository) => {
                 let nameless = || Repository::new("localhost", "copy");
                 let repository = repository.clone().unwrap_or_else(nameless);
-                let elsewhere = foreign(self.registries, &repository, layer, offset);
-                elsewhere.unwrap_or_else(|| Err(registry_error(error)))
+                match self.registries.foreign_layer(&repository, layer, offset) {
+                    Some(elsewhere) => Ok(Box::new(elsewhere?)),
+                    None => Err(registry_error(error)),
+                }
             }
         }
     }

@@ -91,8 +91,7 @@ impl LazyImage {
     pub(crate) fn offered(&self, layer: &DiffId) -> Option<Offered> {
         let position = self.diff_ids().iter().position(|name| name == layer)?;
         let blob = self.image.layers().get(position)?.clone();
-        // What is for its own registry alone does not go into a cache as it is; it has no bytes to pass on here.
-        blob.urls.is_empty().then(|| Offered::new(Arc::clone(&self.place), blob))
+        Some(Offered::new(Arc::clone(&self.place), blob))
     }
 
     /// Fetches whatever is missing of its lowest `count` layers, once; who comes later waits and gets the same answer.

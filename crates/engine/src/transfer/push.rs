@@ -4,7 +4,7 @@ mod forms;
 mod sender;
 mod upload;
 
-pub(crate) use forms::{media_type_of, oci_type};
+pub(crate) use forms::{bytes_type, is_foreign, media_type_of, oci_type};
 pub(crate) use sender::crew;
 
 use super::layer::check;

@@ -28,12 +28,7 @@ impl Registered {
 
 impl LayerSource for Registered {
     fn open(&self, layer: &Descriptor, offset: u64) -> Result<Box<dyn Read + '_>, EngineError> {
-        let blob = self.registries.blob(&self.repository, &layer.digest, layer.size, offset);
-        let lost = blob.as_ref().is_err_and(strata_registry::Error::is_not_found);
-        if lost && let Some(foreign) = foreign(&self.registries, &self.repository, layer, offset) {
-            return foreign;
-        }
-        Ok(Box::new(blob?))
+        Ok(Box::new(self.registries.layer(&self.repository, layer, offset)?))
     }
 
     fn name(&self) -> String {
@@ -43,22 +38,4 @@ impl LayerSource for Registered {
     fn repository(&self) -> Option<&Repository> {
         Some(&self.repository)
     }
-}
-
-/// A layer that need not be on a registry, from where its descriptor says it is: the first place that has it. `None` for
-/// a layer that names no such place.
-pub(crate) fn foreign<'a>(
-    registries: &Registries,
-    repository: &Repository,
-    layer: &Descriptor,
-    offset: u64,
-) -> Option<Result<Box<dyn Read + 'a>, EngineError>> {
-    let mut first = None;
-    for url in &layer.urls {
-        match registries.foreign_blob(repository, url, &layer.digest, layer.size, offset) {
-            Ok(blob) => return Some(Ok(Box::new(blob))),
-            Err(error) => drop(first.get_or_insert(error)),
-        }
-    }
-    first.map(|error| Err(error.into()))
 }

@@ -10,16 +10,16 @@ use strata_engine::transfer::{Progress, PullRequest, PushForm, PushRequest, Stat
 use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform, Raw, media_type};
 
 /// `registry serve` in a thread, and a client to fill it with.
-struct Own {
-    host: String,
+pub(crate) struct Own {
+    pub(crate) host: String,
     handle: Handle,
     thread: Option<std::thread::JoinHandle<()>>,
-    client: Registries,
+    pub(crate) client: Registries,
     _directory: tempfile::TempDir,
 }
 
 impl Own {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let server =
             Server::bind(Options::new(directory.path().join("r"), ([127, 0, 0, 1], 0).into())).unwrap();
@@ -28,11 +28,11 @@ impl Own {
         Self { host, handle, thread, client: Registries::new(Config::default()), _directory: directory }
     }
 
-    fn repository(&self, path: &str) -> Repository {
+    pub(crate) fn repository(&self, path: &str) -> Repository {
         Repository::new(&self.host, path)
     }
 
-    fn blob(&self, path: &str, kind: &str, bytes: &[u8]) -> Descriptor {
+    pub(crate) fn blob(&self, path: &str, kind: &str, bytes: &[u8]) -> Descriptor {
         let (digest, owned) = (Digest::of(bytes), bytes.to_vec());
         let mut source = move |offset: u64| Ok(std::io::Cursor::new(owned[offset as usize..].to_vec()));
         self.client.upload(&self.repository(path), &digest, bytes.len() as u64, &mut source).unwrap();
@@ -47,7 +47,7 @@ impl Own {
     }
 
     /// An image of these layers: descriptors, and the tars that they hold.
-    fn image(
+    pub(crate) fn image(
         &self,
         path: &str,
         tag: &str,
@@ -78,11 +78,11 @@ impl Drop for Own {
     }
 }
 
-fn tar(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tar(name: &str, content: &[u8]) -> Vec<u8> {
     Tar::default().file(name, content).end()
 }
 
-const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+pub(crate) const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
 
 #[test]
 fn foreign_layers_are_fetched_from_their_makers_and_never_sent_unless_allowed() {

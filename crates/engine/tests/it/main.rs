@@ -11,6 +11,7 @@ mod concurrent;
 mod contexts;
 mod damage;
 mod downloads;
+mod foreign;
 mod full_disk;
 mod interrupts;
 mod kinds;

@@ -1,7 +1,7 @@
 //! The layers of an export, on their way to a place.
 use super::super::CacheDestination;
 use super::Known;
-use crate::transfer::{Offered, Recipe, crew, media_type_of, oci_type};
+use crate::transfer::{Offered, Recipe, bytes_type, crew, is_foreign, media_type_of, oci_type};
 use crate::{Engine, EngineError};
 use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
@@ -45,10 +45,13 @@ impl<'a> Sender<'a> {
         let mut blob = self.bring(layer)?;
         blob.annotations.clear();
         blob.urls.clear();
-        let oci = oci_type(&blob.media_type).unwrap_or(media_type::OCI_LAYER_GZIP);
+        let oci = bytes_type(&blob.media_type);
         blob.media_type = if self.oci { oci } else { docker_type(oci) }.to_owned();
+        let blobs = self.engine.store().blobs();
+        // A cache has all layers whole; that makes none of them one that images may hand out.
         if let Some(repository) = self.place.repository()
             && self.engine.store().layers().layer(layer)?.is_some()
+            && !is_foreign(&blobs.remotes(layer)?)
         {
             let seen = RemoteBlob {
                 digest: blob.digest,
@@ -56,7 +59,7 @@ impl<'a> Sender<'a> {
                 media_type: oci.to_owned(),
                 repository: repository.to_string(),
             };
-            self.engine.store().blobs().remember_remote(layer, &seen)?;
+            blobs.remember_remote(layer, &seen)?;
         }
         Ok(blob)
     }
@@ -102,7 +105,7 @@ impl<'a> Sender<'a> {
     }
 
     fn is_of_recipe(&self, offered: &Offered) -> bool {
-        oci_type(&offered.blob().media_type) == Some(media_type_of(self.recipe))
+        bytes_type(&offered.blob().media_type) == media_type_of(self.recipe)
     }
 
     /// A registry takes a blob from another of its repositories, without a byte sent.

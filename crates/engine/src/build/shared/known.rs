@@ -48,6 +48,8 @@ impl Known {
             vertex: step.vertex.clone(),
         });
         let steps = steps.collect();
+        // An image may have no step of its own.
+        root(&built.handles);
         Self { steps, selections: worker.selections().clone(), offers, shared: Arc::clone(shared) }
     }
 

@@ -43,9 +43,16 @@ pub(crate) fn oci_type(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a layer of this type may be put on any registry.
-pub(super) fn is_for_all(media_type: &str) -> bool {
-    oci_type(media_type).is_some()
+/// OCI's name of the type of a layer's bytes, whether they are for distribution or not; gzip's if nobody has a name for it.
+pub(crate) fn bytes_type(name: &str) -> &'static str {
+    let plain = name.replace("nondistributable.", "").replace("foreign.", "");
+    oci_type(&plain).unwrap_or(media_type::OCI_LAYER_GZIP)
+}
+
+/// Whether a layer was never seen but as one that its maker hands out himself, of all the forms in which it was seen.
+pub(crate) fn is_foreign(seen: &[RemoteBlob]) -> bool {
+    seen.iter().any(|remote| media_type::is_nondistributable(&remote.media_type))
+        && !seen.iter().any(|remote| oci_type(&remote.media_type).is_some())
 }
 
 /// The forms of a layer worth asking `host` for: what the recipe makes of it, then (unless the recipe is demanded) every
@@ -85,4 +92,24 @@ pub(super) fn host(repository: &str) -> &str {
 pub(super) fn holders(blobs: &Blobs, layer: &DiffId, digest: &Digest) -> Result<Vec<String>, StoreError> {
     let remotes = blobs.remotes(layer)?.into_iter().filter(|remote| remote.digest == *digest);
     Ok(remotes.map(|remote| remote.repository).filter(|name| !name.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_bytes() {
+        for (name, bytes) in [
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", media_type::OCI_LAYER),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", media_type::OCI_LAYER_GZIP),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", media_type::OCI_LAYER_ZSTD),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", media_type::OCI_LAYER_GZIP),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar", media_type::OCI_LAYER),
+            (media_type::OCI_LAYER_ZSTD, media_type::OCI_LAYER_ZSTD),
+            ("application/x-unheard-of", media_type::OCI_LAYER_GZIP),
+        ] {
+            assert_eq!(bytes_type(name), bytes, "{name}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub(super) struct Sender<'a> {
     pub(super) foreign: bool,
     crew: Crew,
     /// Where layers can be had that are not here.
-    offers: &'a Offers<'a>,
+    pub(super) offers: &'a Offers<'a>,
     events: &'a TransferEvents<'a>,
 }
 

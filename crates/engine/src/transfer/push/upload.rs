@@ -2,7 +2,7 @@
 use super::sender::{Document, Sender};
 use crate::EngineError;
 use crate::transfer::layer::check;
-use crate::transfer::{Offered, Status, TransferError, foreign};
+use crate::transfer::{Offered, Status, TransferError};
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::AtomicBool;
 use strata_layer::compression::Blocks;
@@ -75,11 +75,12 @@ impl Sender<'_> {
             };
             return self.send_known(layer, blob, &mut Watched { open: &open, sent: &sent, cancel });
         }
-        if let Some(Ok(_)) = foreign(self.registries, &self.repository, blob, 0) {
+        let elsewhere = |offset| self.registries.foreign_layer(&self.repository, blob, offset);
+        if let Some(Ok(_)) = elsewhere(0) {
             let open = |offset| {
                 let nowhere = || io::Error::from(io::ErrorKind::NotFound);
-                let found = foreign(self.registries, &self.repository, blob, offset).ok_or_else(nowhere)?;
-                found.map_err(io::Error::other)
+                let found = elsewhere(offset).ok_or_else(nowhere)?.map_err(io::Error::other)?;
+                Ok(Box::new(found) as Box<dyn Read>)
             };
             return self.send_known(layer, blob, &mut Watched { open: &open, sent: &sent, cancel });
         }
