@@ -108,6 +108,35 @@ pub trait SourceTree: Send + Sync {
 /// # Errors
 /// More than 40 links.
 pub fn resolve(tree: &dyn SourceTree, path: &[u8]) -> Result<Option<(Vec<u8>, Entry)>, LayerError> {
+    let real = follow::<LayerError>(path, |at| {
+        let Some(entry) = tree.entry(at)? else { return Ok(Name::Nowhere) };
+        Ok(match entry.metadata.file_type {
+            FileType::Symlink => Name::Link(entry.link),
+            FileType::Directory => Name::Directory,
+            _ => Name::Leaf,
+        })
+    })?;
+    let Some(real) = real else { return Ok(None) };
+    Ok(tree.entry(&real)?.map(|entry| (real, entry)))
+}
+
+/// What a name in a path is to who follows the path.
+pub(crate) enum Name {
+    /// A symlink with this target.
+    Link(Vec<u8>),
+    /// What may have names below it.
+    Directory,
+    /// What has none below it.
+    Leaf,
+    Nowhere,
+}
+
+/// The real path behind `path`: every symlink in it is followed, the last one included; `..` behind one goes back from
+/// where it leads, and not above the root. `look` says what is at a real path. `None` if the path leads nowhere.
+pub(crate) fn follow<E: From<LayerError>>(
+    path: &[u8],
+    mut look: impl FnMut(&[u8]) -> Result<Name, E>,
+) -> Result<Option<Vec<u8>>, E> {
     let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
     let mut real: Vec<Vec<u8>> = Vec::new();
     let mut links = 0;
@@ -117,26 +146,22 @@ pub fn resolve(tree: &dyn SourceTree, path: &[u8]) -> Result<Option<(Vec<u8>, En
             continue;
         }
         real.push(name);
-        let Some(entry) = tree.entry(&real.join(&b'/'))? else { return Ok(None) };
-        match entry.metadata.file_type {
-            FileType::Symlink => {
+        match look(&real.join(&b'/'))? {
+            Name::Link(_) if links == MAX_LINKS => return Err(too_many_links(path).into()),
+            Name::Link(target) => {
                 links += 1;
-                if links > MAX_LINKS {
-                    return Err(too_many_links(path));
-                }
                 real.pop();
-                if entry.link.starts_with(b"/") {
+                if target.starts_with(b"/") {
                     real.clear();
                 }
-                pending.extend(components(&entry.link).rev().map(<[u8]>::to_vec));
+                pending.extend(components(&target).rev().map(<[u8]>::to_vec));
             }
-            FileType::Directory => {}
-            _ if pending.is_empty() => {}
-            _ => return Ok(None),
+            Name::Directory => {}
+            Name::Leaf if pending.is_empty() => {}
+            Name::Leaf | Name::Nowhere => return Ok(None),
         }
     }
-    let real = real.join(&b'/');
-    Ok(tree.entry(&real)?.map(|entry| (real, entry)))
+    Ok(Some(real.join(&b'/')))
 }
 
 pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

@@ -1,9 +1,8 @@
 //! Steps that an image named by `--cache-from` has the layer of.
 use super::lend::{Difference, Lent, Sought};
-use super::stage::{Progress, Ready};
-use super::{Made, Solver, Stop, record};
-use crate::key;
-use crate::lower::{Op, Step};
+use super::stage::{At, Progress, Ready};
+use super::{Made, Solver, Stop};
+use crate::lower::Op;
 use crate::{
     BuildErrorKind, CacheImage, CacheIndex, CopyOp, Event, ExecOp, FileOp, Layer, Origin, Security, Worker,
     WorkerError,
@@ -60,9 +59,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Takes a step's layer from an image, if one has it.
     pub(super) fn borrow(
         &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
+        at: At<'_>,
         ready: &Ready<W::Layer>,
         progress: &mut Progress<W::Layer>,
     ) -> Result<bool, Stop> {
@@ -70,11 +67,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             return Ok(false);
         }
         for (number, image) in self.with.cache_images.iter().enumerate() {
-            let loan = self.loan(stage, step, ready, progress, image);
+            let loan = self.loan(at, ready, progress, image);
             let loan = match loan {
                 Ok(loan) => loan,
                 Err(WorkerError::Cancelled) => {
-                    return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
+                    return Err(self.fail(at.step.site.error(BuildErrorKind::Cancelled)));
                 }
                 Err(error) => {
                     let message = format!("--cache-from {}: not used: {error}", image.name);
@@ -87,8 +84,8 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             let created = self.plan.epoch.or(created).unwrap_or_else(|| (self.with.clock)());
             progress.layers.push(Made { handle, created });
             progress.stands_on(ready.key.chain);
-            self.cached(step.id);
-            self.record_loan(stage, position, step, ready, progress);
+            self.cached(at.step.id);
+            self.keep(at, ready.key.clone(), Vec::new(), &progress.layers);
             return Ok(true);
         }
         Ok(false)
@@ -107,8 +104,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
 
     fn loan(
         &self,
-        stage: usize,
-        step: &Step,
+        At { stage, step, .. }: At<'_>,
         ready: &Ready<W::Layer>,
         progress: &Progress<W::Layer>,
         image: &CacheImage<W::Layer>,
@@ -161,26 +157,6 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             && op.hostname.is_empty()
             && op.network == self.options.network
             && op.security == Security::Sandbox
-    }
-
-    /// Kept like what was run here.
-    fn record_loan(
-        &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
-        ready: &Ready<W::Layer>,
-        progress: &Progress<W::Layer>,
-    ) {
-        let key::StepKey { own, chain, inputs } = ready.key.clone();
-        self.recorder.send(record::Ran {
-            keys: record::Keys { chain, own: (own != chain).then_some(own) },
-            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
-            inputs,
-            files: Vec::new(),
-            layers: progress.layers.clone(),
-            site: step.site,
-        });
     }
 }
 

@@ -1,5 +1,5 @@
 //! A step that is not in the cache: why, and then run.
-use super::stage::{Progress, Ready};
+use super::stage::{At, Progress, Ready};
 use super::{Files, Made, Outcome, Solver, Stop, record};
 use crate::key::{self, StepKey};
 use crate::lower::{Op, Step};
@@ -15,18 +15,17 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Runs a step and hands it to the recorder. A failed one is not recorded, nor is one whose files changed.
     pub(super) fn execute(
         &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
+        at: At<'_>,
         ready: Ready<W::Layer>,
         progress: &mut Progress<W::Layer>,
     ) -> Result<Outcome<W::Layer>, Stop> {
+        let At { stage, step, .. } = at;
         let _permit = self.permits.acquire();
         if self.with.cancel.load(Ordering::SeqCst) {
             return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
         }
         self.event(Event::Started(step.id));
-        self.explain(stage, position, step, &ready, progress)?;
+        self.explain(at, &ready, progress)?;
         let start = Instant::now();
         let parents = self.stack(stage, &progress.layers);
         let made = self.perform(step, &parents, &ready.files);
@@ -44,17 +43,27 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         layers.push(Made { handle, created: self.plan.epoch.unwrap_or_else(|| (self.with.clock)()) });
         let tainted = progress.tainted || listing.is_none();
         if let Some(files) = listing.filter(|_| !tainted) {
-            let StepKey { own, chain, inputs } = ready.key;
-            self.recorder.send(record::Ran {
-                keys: record::Keys { chain, own: (own != chain).then_some(own) },
-                place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
-                inputs,
-                files,
-                layers: layers.clone(),
-                site: step.site,
-            });
+            self.keep(at, ready.key, files, &layers);
         }
         Ok((layers, tainted))
+    }
+
+    /// Hands a step's result to the recorder.
+    pub(super) fn keep(
+        &self,
+        at: At<'_>,
+        StepKey { own, chain, inputs }: StepKey,
+        files: Vec<record::Listing>,
+        layers: &[Made<W::Layer>],
+    ) {
+        self.recorder.send(record::Ran {
+            keys: record::Keys { chain, own: (own != chain).then_some(own) },
+            place: key::place(&self.options.scope, &self.plan.stages[&at.stage], at.position),
+            inputs,
+            files,
+            layers: layers.to_vec(),
+            site: at.step.site,
+        });
     }
 
     fn perform(
@@ -120,12 +129,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Says why a step that an earlier build had must run.
     fn explain(
         &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
+        at: At<'_>,
         ready: &Ready<W::Layer>,
         progress: &mut Progress<W::Layer>,
     ) -> Result<(), Stop> {
+        let At { stage, position, step } = at;
         let lowered = &self.plan.stages[&stage];
         if progress.earlier.is_none() {
             let earlier = self.with.cache.earlier(&self.options.scope, &lowered.name);

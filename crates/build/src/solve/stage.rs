@@ -30,6 +30,15 @@ impl<L> Progress<L> {
     }
 }
 
+/// A step and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct At<'s> {
+    pub(super) stage: usize,
+    /// In its stage.
+    pub(super) position: usize,
+    pub(super) step: &'s Step,
+}
+
 /// A step with its inputs at hand.
 pub(super) struct Ready<L> {
     pub(super) files: Vec<Files<L>>,
@@ -50,7 +59,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 return Err(self.fail(step.site.error(BuildErrorKind::Cancelled)));
             }
             progress.fresh |= step.ignore_cache;
-            self.step(index, position, step, &mut progress)?;
+            self.step(At { stage: index, position, step }, &mut progress)?;
         }
         let Progress { layers, parent, fresh, executed, tainted, .. } = progress;
         Ok(Solved { layers, end: parent, fresh, executed, tainted })
@@ -85,13 +94,8 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     }
 
     /// One step: looked up, or run.
-    fn step(
-        &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
-        progress: &mut Progress<W::Layer>,
-    ) -> Result<(), Stop> {
+    fn step(&self, at: At<'_>, progress: &mut Progress<W::Layer>) -> Result<(), Stop> {
+        let At { stage, position, step } = at;
         let probed = self.chains[&stage].keys.get(position).map(|key| key.chain);
         if !progress.fresh {
             let guess = self.guess(step, &progress.parent).map_err(|error| self.fail(error))?;
@@ -112,9 +116,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             self.trace(stage, position, key);
             return Ok(());
         }
-        if self.take_vertex(stage, position, step, &ready, progress)?
-            || self.borrow(stage, position, step, &ready, progress)?
-        {
+        if self.take_vertex(at, &ready, progress)? || self.borrow(at, &ready, progress)? {
             self.trace(stage, position, key);
             return Ok(());
         }
@@ -127,7 +129,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let mut ran = false;
         (progress.layers, progress.tainted) = flight.get(|| {
             ran = true;
-            self.execute(stage, position, step, ready, progress)
+            self.execute(at, ready, progress)
         })?;
         if !ran {
             self.cached(step.id);

@@ -1,6 +1,6 @@
 //! Steps as BuildKit names them: for looking into its caches, and for exports that it reads.
-use super::stage::{Progress, Ready};
-use super::{Files, Made, Solver, Stop, record};
+use super::stage::{At, Progress, Ready};
+use super::{Files, Made, Solver, Stop};
 use crate::buildkit::{self, Base, Node, Source, Vertex};
 use crate::key::{self, StepKey};
 use crate::lower::{InputRef, Op, Step};
@@ -13,12 +13,11 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     /// Takes a step from a cache of BuildKit's, if one has it.
     pub(super) fn take_vertex(
         &self,
-        stage: usize,
-        position: usize,
-        step: &Step,
+        at: At<'_>,
         ready: &Ready<W::Layer>,
         progress: &mut Progress<W::Layer>,
     ) -> Result<bool, Stop> {
+        let At { stage, position, step } = at;
         // BuildKit 0.8 knows no fixed times: what it made is of another.
         let asks = self.with.cache.has_vertices() && self.plan.epoch.is_none();
         if !asks || progress.fresh || progress.tainted || !self.options.run_inputs.is_empty() {
@@ -47,15 +46,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         progress.stands_on(ready.key.chain);
         self.cached(step.id);
         self.lenders.used();
-        let StepKey { own, chain, inputs } = ready.key.clone();
-        self.recorder.send(record::Ran {
-            keys: record::Keys { chain, own: (own != chain).then_some(own) },
-            place: key::place(&self.options.scope, &self.plan.stages[&stage], position),
-            inputs,
-            files: Vec::new(),
-            layers: progress.layers.clone(),
-            site: step.site,
-        });
+        self.keep(at, ready.key.clone(), Vec::new(), &progress.layers);
         Ok(true)
     }
 

@@ -6,8 +6,8 @@
 use super::error::shown;
 use super::select::Selection;
 use super::{CopyError, CopyOptions};
-use crate::stack::{Found, MAX_LINKS, components, too_many_links};
-use crate::tree::{Entry, Listing, Position, SourceTree, join};
+use crate::stack::Found;
+use crate::tree::{Entry, Listing, Name, Position, SourceTree, follow, join};
 use crate::{FileType, Metadata, Stack};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -337,31 +337,14 @@ impl<'a> Plan<'a> {
     /// Follows the symlinks in `path`, the last one included, inside the directory `root` of the layer. What does
     /// not exist is kept as written; `..` behind it goes back.
     pub(super) fn resolve(&mut self, root: &[u8], path: &[u8]) -> Result<Vec<u8>, CopyError> {
-        let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-        let mut real: Vec<Vec<u8>> = Vec::new();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            if name == b".." {
-                real.pop();
-                continue;
-            }
-            real.push(name);
-            let at = join(root, &real.join(&b'/'));
-            if self.lookup(&at)? != Some(FileType::Symlink) {
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(too_many_links(path).into());
-            }
-            let target = self.read_link(&at)?;
-            real.pop();
-            if target.starts_with(b"/") {
-                real.clear();
-            }
-            pending.extend(components(&target).rev().map(<[u8]>::to_vec));
-        }
-        Ok(join(root, &real.join(&b'/')))
+        let real = follow(path, |at| {
+            let at = join(root, at);
+            Ok::<_, CopyError>(match self.lookup(&at)? {
+                Some(FileType::Symlink) => Name::Link(self.read_link(&at)?),
+                _ => Name::Directory,
+            })
+        })?;
+        Ok(join(root, &real.expect("only what is looked up can lead nowhere")))
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, CopyError> {
