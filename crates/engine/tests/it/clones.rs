@@ -1,9 +1,10 @@
 //! ADD of git repositories, and contexts that are elsewhere.
+use crate::answers::answer;
 use crate::repositories::{Daemon, Repository, dumb, smart};
-use crate::server::{Server, answer};
 use crate::world::{World, text};
 use std::sync::atomic::AtomicBool;
 use strata_engine::build::{ContextSource, Remote, RemoteContext, Surroundings};
+use strata_testbed::Server;
 
 #[test]
 fn a_repository_is_added_by_branch_tag_commit_and_directory() {
@@ -208,7 +209,7 @@ fn contexts_are_repositories_archives_or_a_dockerfile() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packed, &tar).unwrap();
     let packed = packed.finish().unwrap();
-    let server = Server::start(move |request, out| match request.target.as_str() {
+    let server = Server::keeping(move |request, out| match request.target.as_str() {
         "/plain" => answer(out, "200 OK", &[], &tar),
         "/packed" => answer(out, "200 OK", &[], &packed),
         _ => answer(out, "200 OK", &[], b"FROM scratch\nLABEL a=b\n"),
@@ -246,9 +247,9 @@ fn a_token_is_a_secret_of_the_build() {
     let Some(world) = World::new() else { return };
     let repository = Repository::new(world.directory.path(), "project");
     let inner = smart(&repository.root);
-    let (port, wanted) = (inner.port, "basic eC1hY2Nlc3MtdG9rZW46dGVsbA==");
+    let (port, wanted) = (inner.port(), "basic eC1hY2Nlc3MtdG9rZW46dGVsbA==");
     let client = strata_http::Client::new(strata_http::Options::default()).unwrap();
-    let server = Server::start(move |request, out| {
+    let server = Server::keeping(move |request, out| {
         if request.header("authorization") != Some(wanted) {
             return answer(out, "401 Unauthorized", &[("WWW-Authenticate", "Basic realm=\"x\"")], b"");
         }

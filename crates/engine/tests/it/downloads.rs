@@ -1,11 +1,12 @@
 //! ADD of URLs.
-use crate::server::{Server, answer};
+use crate::answers::answer;
 use crate::world::{World, text};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use strata_engine::EngineError;
 use strata_engine::build::{Secret, SecretSource};
+use strata_testbed::Server;
 
 const DATE: &str = "Thu, 01 Jan 1970 00:01:00 GMT";
 
@@ -20,7 +21,7 @@ struct Published {
 fn publish(first: Published) -> (Server, Arc<Mutex<Published>>) {
     let now = Arc::new(Mutex::new(first));
     let shared = Arc::clone(&now);
-    let server = Server::start(move |request, out| {
+    let server = Server::keeping(move |request, out| {
         let file = shared.lock().unwrap().clone();
         if request.header("if-none-match") == Some(file.etag) {
             return answer(out, "304 Not Modified", &[], b"");
@@ -96,7 +97,7 @@ fn a_download_that_breaks_off_goes_on() {
     let Some(world) = World::with_base() else { return };
     let body: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let whole = body.clone();
-    let server = Server::start(move |request, out| {
+    let server = Server::keeping(move |request, out| {
         let first: usize = request
             .header("range")
             .map_or(0, |range| range["bytes=".len()..].trim_end_matches('-').parse().unwrap());
@@ -129,7 +130,7 @@ fn a_download_that_breaks_off_goes_on() {
 fn a_server_without_ranges_is_asked_for_everything_again() {
     let Some(world) = World::new() else { return };
     let broken = AtomicBool::new(false);
-    let server = Server::start(move |_, out| {
+    let server = Server::keeping(move |_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
         let first = !broken.swap(true, Ordering::SeqCst);
         let _ = out.write_all(if first { b"01234" } else { b"0123456789" });
@@ -145,7 +146,7 @@ fn a_server_without_ranges_is_asked_for_everything_again() {
 #[test]
 fn what_is_not_there_is_pointed_at() {
     let Some(world) = World::new() else { return };
-    let server = Server::start(|_, out| answer(out, "404 Not Found", &[], b""));
+    let server = Server::keeping(|_, out| answer(out, "404 Not Found", &[], b""));
     let url = server.url("/none").replace("http://", "http://user:secret@");
     let file = format!("FROM scratch\nLABEL a=b\nADD {url}?token=secret \\\n    /f\n");
     let error = world.build(&world.context(&file, &[])).unwrap_err();
@@ -162,7 +163,7 @@ fn what_is_not_there_is_pointed_at() {
 fn a_server_that_is_busy_is_asked_again() {
     let Some(world) = World::new() else { return };
     let asked = AtomicBool::new(false);
-    let server = Server::start(move |_, out| {
+    let server = Server::keeping(move |_, out| {
         if asked.swap(true, Ordering::SeqCst) {
             return answer(out, "200 OK", &[], b"at last");
         }
@@ -177,7 +178,7 @@ fn a_server_that_is_busy_is_asked_again() {
 fn archives_stay_packed_unless_told() {
     let Some(world) = World::with_base() else { return };
     let tar = crate::world::Tar::default().file("inside", b"x").end();
-    let server = Server::start(move |_, out| answer(out, "200 OK", &[], &tar));
+    let server = Server::keeping(move |_, out| answer(out, "200 OK", &[], &tar));
     let url = server.url("/a.tar");
     let file = format!(
         "FROM busybox\nADD {url} /packed/\nADD --unpack=true {url} /unpacked\n\
@@ -190,7 +191,7 @@ fn archives_stay_packed_unless_told() {
 #[test]
 fn credentials_are_secrets_of_the_build() {
     let Some(world) = World::new() else { return };
-    let server = Server::start(|request, out| match request.header("authorization") {
+    let server = Server::keeping(|request, out| match request.header("authorization") {
         Some("Bearer tell") => answer(out, "200 OK", &[], b"told"),
         _ => answer(out, "401 Unauthorized", &[], b""),
     });
@@ -207,7 +208,7 @@ fn credentials_are_secrets_of_the_build() {
 #[test]
 fn a_cancelled_build_does_not_wait_for_a_server() {
     let Some(world) = World::new() else { return };
-    let server = Server::start(|_, out| {
+    let server = Server::keeping(|_, out| {
         let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0");
         std::thread::sleep(Duration::from_secs(20));
         false

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "functions that tests share fail like tests")]
 
 mod agents;
+#[path = "../../../http/tests/it/answers.rs"]
+mod answers;
 mod archives;
 mod bombs;
 mod cache;
@@ -17,9 +19,6 @@ mod interrupts;
 mod kinds;
 mod registry;
 mod repositories;
-#[allow(dead_code, reason = "the server of the HTTP client's tests, of which others are used there")]
-#[path = "../../../http/tests/it/server.rs"]
-mod server;
 mod transfer;
 mod user;
 mod world;

@@ -1,9 +1,10 @@
 //! Git repositories, and servers for them on loopback.
-use crate::server::{Seen, Server, answer};
+use crate::answers::answer;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use strata_testbed::{Request, Server};
 
 /// A repository `project.git` below a directory.
 pub(crate) struct Repository {
@@ -67,7 +68,7 @@ impl Repository {
 /// `git http-backend` behind our own server.
 pub(crate) fn smart(root: &Path) -> Server {
     let root = root.to_owned();
-    Server::start(move |request, out| {
+    Server::keeping(move |request, out| {
         let output = backend(&root, request);
         let text = String::from_utf8_lossy(&output);
         let end = text.find("\r\n\r\n").expect("a head");
@@ -83,7 +84,7 @@ pub(crate) fn smart(root: &Path) -> Server {
     })
 }
 
-fn backend(root: &Path, request: &Seen) -> Vec<u8> {
+fn backend(root: &Path, request: &Request) -> Vec<u8> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let header = |name: &str| request.header(name).unwrap_or_default();
     let mut child = Command::new("git")
@@ -112,7 +113,7 @@ fn backend(root: &Path, request: &Seen) -> Vec<u8> {
 /// The files of a repository and nothing more.
 pub(crate) fn dumb(root: &Path) -> Server {
     let root = root.to_owned();
-    Server::start(move |request, out| {
+    Server::keeping(move |request, out| {
         let path = request.target.split('?').next().unwrap_or_default();
         match fs_err::read(root.join(path.trim_start_matches('/'))) {
             Ok(bytes) => answer(out, "200 OK", &[], &bytes),

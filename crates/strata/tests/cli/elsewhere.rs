@@ -1,10 +1,11 @@
 //! Builds of what is elsewhere: servers on loopback.
 
-use crate::server::{Server, answer};
+use crate::answers::answer;
 use crate::world::{World, archive, wait_for};
 use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use strata_testbed::Server;
 
 const DOCKERFILE: &[u8] = b"FROM scratch\nCOPY f /f\n";
 
@@ -16,7 +17,7 @@ fn server() -> Server {
         ("sub/Dockerfile", 0o644, b"FROM scratch\n"),
     ]);
     let tar = tar.into_inner().expect("memory");
-    Server::start(move |request, out| match request.target.as_str() {
+    Server::keeping(move |request, out| match request.target.as_str() {
         "/context.tar" => answer(out, "200 OK", &[("ETag", "\"1\"")], &tar),
         "/Dockerfile" => answer(out, "200 OK", &[], b"FROM scratch\nLABEL from=elsewhere\n"),
         "/missing" => answer(out, "404 Not Found", &[], b""),
@@ -78,7 +79,7 @@ fn an_image_of_a_layout_is_a_context() {
 fn the_time_of_a_stage_that_fetches() {
     let world = World::new();
     let tar = archive(&[("new", 0o644, b"x")]).into_inner().expect("memory");
-    let server = Server::start(move |request, out| match request.target.as_str() {
+    let server = Server::keeping(move |request, out| match request.target.as_str() {
         "/dated" => answer(out, "200 OK", &[("Last-Modified", "Sun, 13 Sep 2020 12:26:40 GMT")], b"text"),
         "/tar" => answer(out, "200 OK", &[], &tar),
         _ => answer(out, "200 OK", &[], b"text"),
@@ -130,7 +131,7 @@ fn what_cannot_be_fetched_is_told() {
 #[test]
 fn a_silent_server_can_be_interrupted() {
     let world = World::new();
-    let server = Server::start(|request, out| {
+    let server = Server::keeping(|request, out| {
         if request.target != "/stop" {
             let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx");
             std::thread::sleep(std::time::Duration::from_secs(30));
@@ -159,12 +160,12 @@ fn a_silent_server_can_be_interrupted() {
 fn proxies_of_the_environment_are_used() {
     let world = World::new();
     // As a proxy it is asked for whole addresses.
-    let proxy = Server::start(|request, out| {
+    let proxy = Server::keeping(|request, out| {
         assert_eq!(request.target, "http://far.invalid/f");
         answer(out, "200 OK", &[], b"by proxy")
     });
     world.file("add/Dockerfile", b"FROM scratch\nADD http://far.invalid/f /f\n");
-    let address = format!("http://127.0.0.1:{}", proxy.port);
+    let address = format!("http://127.0.0.1:{}", proxy.port());
     let mut command = world.command(&["build", "-q", "add"]);
     let output =
         command.env("http_proxy", &address).env_remove("HTTP_PROXY").output().expect("strata starts");
