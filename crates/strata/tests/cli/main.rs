@@ -2,6 +2,8 @@
 //! its commands is compared with a file in `snapshots/`, IDs and times replaced by names.
 //! `INSTA_UPDATE=always cargo test -p strata --test cli` writes the files anew.
 
+#[path = "../../../http/tests/it/answers.rs"]
+mod answers;
 mod archives;
 mod build;
 mod cache_from;
@@ -23,18 +25,12 @@ mod modes;
 mod moving;
 mod outputs;
 mod ports;
+mod pushed_builds;
 mod questions;
 mod registry;
 mod reproducible;
 mod resumed;
 mod scale;
-#[allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "the server of the HTTP client's tests, of which others are used there"
-)]
-#[path = "../../../http/tests/it/server.rs"]
-mod server;
 mod shared_cache;
 mod signals;
 mod syntax;

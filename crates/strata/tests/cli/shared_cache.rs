@@ -6,7 +6,7 @@ use strata_oci::Digest;
 use strata_testbed::{Guard, OBJECT_STORE_KEY, ObjectStore, Registry, Setup};
 
 /// A stage that is copied from, a RUN, a COPY and a `--link`. What the RUNs print is different each time.
-const DOCKERFILE: &str = "FROM HOST/box:1 AS build
+pub(crate) const DOCKERFILE: &str = "FROM HOST/box:1 AS build
 WORKDIR /src
 COPY f .
 RUN cat f /proc/uptime > out
@@ -18,14 +18,14 @@ CMD [\"cat\", \"/out\"]
 ";
 
 /// Two machines and a registry that has `box:1`; the project lies on both.
-struct Machines {
-    first: World,
-    second: World,
-    registry: Registry,
+pub(crate) struct Machines {
+    pub(crate) first: World,
+    pub(crate) second: World,
+    pub(crate) registry: Registry,
 }
 
 impl Machines {
-    fn new(test: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str) -> Option<Self> {
         let registry = Registry::start()?;
         let first = World::with_shell(test)?;
         let name = format!("{}/box:1", registry.host());
@@ -37,7 +37,7 @@ impl Machines {
     }
 
     /// Writes the project on both machines.
-    fn project(&self, dockerfile: &str, content: &str) {
+    pub(crate) fn project(&self, dockerfile: &str, content: &str) {
         for world in [&self.first, &self.second] {
             world.file("ctx/Dockerfile", dockerfile.replace("HOST", &self.registry.host()).as_bytes());
             world.file("ctx/f", content.as_bytes());
@@ -45,7 +45,7 @@ impl Machines {
     }
 
     /// Builds `app:1`, and gives what the build told.
-    fn build(&self, world: &World, flags: &[&str]) -> String {
+    pub(crate) fn build(&self, world: &World, flags: &[&str]) -> String {
         let flags: Vec<String> = flags.iter().map(|f| f.replace("HOST", &self.registry.host())).collect();
         let flags = flags.iter().map(String::as_str);
         let line: Vec<&str> =
@@ -57,19 +57,19 @@ impl Machines {
     }
 
     /// The manifest of a name of the registry, as text.
-    fn manifest(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn manifest(&self, name: &str) -> serde_json::Value {
         let name = format!("{}/{name}", self.registry.host());
         let text = self.first.ok(&["manifest", "inspect", &name]);
         serde_json::from_str(&text).expect("a manifest is JSON")
     }
 }
 
-fn id(world: &World) -> String {
+pub(crate) fn id(world: &World) -> String {
     world.ok(&["inspect", "-f", "{{.Id}} {{.RootFS.Layers}}", "app:1"])
 }
 
 /// How many steps ended well, and how many were cached.
-fn counts(told: &str) -> (usize, usize) {
+pub(crate) fn counts(told: &str) -> (usize, usize) {
     let build = told.split("exporting to image").next().unwrap_or_default();
     let fetches = build.lines().filter(|line| line.split(' ').nth(1) == Some("fetch")).count();
     let imports = build.matches("importing cache").count() + 1 - build.matches(" ERROR after").count();
@@ -77,7 +77,7 @@ fn counts(told: &str) -> (usize, usize) {
     (build.matches(" DONE ").count() - asides, build.matches(" CACHED").count())
 }
 
-const SOURCE: [&str; 2] = ["--cache-from", "type=registry,ref=HOST/app:cache"];
+pub(crate) const SOURCE: [&str; 2] = ["--cache-from", "type=registry,ref=HOST/app:cache"];
 
 #[test]
 fn the_second_machine_runs_nothing() {

@@ -44,6 +44,7 @@ struct Fields {
     unpacked: bool,
     mounted: bool,
     push: bool,
+    store: Option<bool>,
     compression: Option<String>,
     level: Option<i32>,
     image: ImageOptions,
@@ -112,6 +113,7 @@ impl Fields {
             "oci-mediatypes" => image.docker_types = !boolean(key, value)?,
             "unpack" => self.mounted = boolean(key, value)?,
             "push" => self.push = boolean(key, value)?,
+            "store" => self.store = Some(boolean(key, value)?),
             "compression" => self.compression = Some(value.to_owned()),
             "compression-level" => {
                 let level = value.parse().map_err(|_| bad(format!("{value:?} is no level")));
@@ -120,9 +122,9 @@ impl Fields {
             "push-by-digest" if boolean(key, value)? => {
                 return Err(bad("push-by-digest=true in -o is not supported: give the image a name"));
             }
-            // Layers are always written as the compression says, and an image is always in the store.
-            "push-by-digest" | "force-compression" | "store" | "name-canonical" | "registry.insecure"
-            | "buildinfo" | "buildinfo-attrs" | "oci-artifact" => _ = boolean(key, value)?,
+            // Layers are always written as the compression says.
+            "push-by-digest" | "force-compression" | "name-canonical" | "registry.insecure" | "buildinfo"
+            | "buildinfo-attrs" | "oci-artifact" => _ = boolean(key, value)?,
             "dangling-name-prefix" | "context" => {}
             _ => return Err(bad(format!("{key}={value} in -o is not supported"))),
         }
@@ -130,8 +132,18 @@ impl Fields {
     }
 
     fn output(self) -> Result<Output, Failure> {
-        let Self { kind, destination, unpacked, mounted, push, compression, level, mut image, of_image } =
-            self;
+        let Self {
+            kind,
+            destination,
+            unpacked,
+            mounted,
+            push,
+            store,
+            compression,
+            level,
+            mut image,
+            of_image,
+        } = self;
         // A level without a method is gzip's, as with BuildKit.
         if compression.is_some() || level.is_some() {
             let recipe = Recipe::new(compression.as_deref().unwrap_or("gzip"), level);
@@ -164,9 +176,11 @@ impl Fields {
                 }
                 Ok(Output::Archive { destination, packed: !unpacked, image })
             }
-            Some("image") if push => Ok(Output::Registry { image, kept: true }),
+            Some("image") if push => Ok(Output::Registry { image, kept: store.unwrap_or(true) }),
+            // Nobody gets it: what is left are the steps.
+            Some("image") if store == Some(false) => Ok(Output::Nothing),
             Some("image") => Ok(Output::Image(image)),
-            Some("registry") => Ok(Output::Registry { image, kept: false }),
+            Some("registry") => Ok(Output::Registry { image, kept: store.unwrap_or(false) }),
             Some("cacheonly") => Ok(Output::Nothing),
             Some(other) => Err(bad(format!(
                 "unknown type {other:?} of -o: use local, tar, oci, docker, image, registry or cacheonly"
