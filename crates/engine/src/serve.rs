@@ -6,7 +6,7 @@ pub use strata_serve::{
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 use strata_oci::{Descriptor, Digest};
 use strata_registry::{Error, Registries, Repository, Target};
 use strata_serve::{FetchedBlob, FetchedManifest, Upstream, UpstreamError};
@@ -19,8 +19,8 @@ const REST: Duration = Duration::from_secs(10);
 struct Mirrored {
     registries: Registries,
     host: String,
-    /// When it could not be reached, and why.
-    away: Mutex<Option<(Instant, String)>>,
+    /// Until when it is left alone, and why.
+    away: Mutex<Option<(SystemTime, String)>>,
 }
 
 /// The registry at `host` (`docker.io`, `localhost:5000`), to be mirrored.
@@ -41,8 +41,9 @@ impl Mirrored {
         question: impl FnOnce(&Registries) -> Result<T, Error>,
     ) -> Result<Option<T>, UpstreamError> {
         let away = || self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, why)) = &*away()
-            && since.elapsed() < REST
+        let now = || self.registries.config().clock.now();
+        if let Some((until, why)) = &*away()
+            && now() < *until
         {
             return Err(UpstreamError(why.clone()));
         }
@@ -51,7 +52,7 @@ impl Mirrored {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => {
                 if matches!(error, Error::Unreachable { .. } | Error::Broken { .. }) {
-                    *away() = Some((Instant::now(), error.to_string()));
+                    *away() = Some((now() + REST, error.to_string()));
                 }
                 Err(UpstreamError(error.to_string()))
             }

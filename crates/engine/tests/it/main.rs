@@ -17,6 +17,7 @@ mod foreign;
 mod full_disk;
 mod interrupts;
 mod kinds;
+mod mirrored;
 mod registry;
 mod repositories;
 mod transfer;

@@ -1,7 +1,9 @@
 //! Mirrors are asked first and never written to.
 use crate::images::{Image, client, config, fetch};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 use strata_oci::Reference;
-use strata_registry::{Config, Mirror, Registries, Repository};
+use strata_registry::{Alarm, Clock, Config, Mirror, Registries, Repository};
 use strata_testbed::{Fault, Registry, Setup, Wire, answer};
 
 fn mirrored(of: &str, urls: &[String]) -> Registries {
@@ -53,6 +55,42 @@ fn a_mirror_that_fails_is_passed_over_and_left_alone() {
     registries.resolve(&reference).unwrap();
     assert_eq!(broken.log().len(), asked, "it was asked again at once");
     assert_eq!(empty.log().len(), 2, "one that lacks an image may have another");
+}
+
+/// The machine's clock, some time later.
+struct Later(Mutex<Duration>);
+
+impl Clock for Later {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, _duration: Duration, _alarm: &Alarm) {}
+}
+
+#[test]
+fn a_mirror_that_failed_is_asked_again_after_a_minute() {
+    let Some(origin) = Registry::start() else { return };
+    let (repository, image) = (Repository::new(origin.host(), "app"), Image::new("a"));
+    image.push(&client(), &repository, "t").unwrap();
+    let reference: Reference = format!("{repository}:t").parse().unwrap();
+    let mirror = Wire::to(&origin.host(), |_, before| match before {
+        0 => Fault::Say(answer(403, &[], "")),
+        _ => Fault::Pass,
+    });
+    let clock = Arc::new(Later(Mutex::default()));
+    let mirrors = vec![Mirror { of: origin.host(), url: format!("http://{}", mirror.host()) }];
+    let registries = Registries::new(Config { mirrors, clock: clock.clone(), ..config().0 });
+    let asked = || {
+        let before = mirror.log().len();
+        registries.resolve(&reference).unwrap();
+        mirror.log().len() - before
+    };
+    assert_eq!((asked(), asked()), (1, 0));
+    *clock.0.lock().unwrap() = Duration::from_secs(50);
+    assert_eq!(asked(), 0);
+    *clock.0.lock().unwrap() = Duration::from_secs(61);
+    assert_eq!((asked(), asked()), (1, 1), "it is well again");
 }
 
 #[test]
