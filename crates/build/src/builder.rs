@@ -5,12 +5,13 @@ use crate::lower::{self, Plan};
 use crate::scope::{self, Globals};
 use crate::stages::{self, Bases};
 use crate::{
-    BuildError, BuildOptions, CacheImage, CacheIndex, CacheKey, CachedLayer, CommittedLayer, Event,
-    EventSink, Forecast, Input, Place, StepId, Worker, solve,
+    BuildError, BuildErrorKind, BuildOptions, CacheImage, CacheIndex, CacheKey, CachedLayer, CommittedLayer,
+    Event, EventSink, Forecast, Input, Place, StepId, Worker, WorkerError, solve,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use strata_dockerfile::Dockerfile;
 use strata_oci::{ImageConfig, Raw};
 
@@ -85,7 +86,24 @@ impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {
         options: &BuildOptions,
     ) -> Result<Built<W::Layer>, BuildError> {
         let (plan, images) = self.plan(dockerfile, options)?;
-        solve::solve(self, options, &plan, &images)
+        let announced = Mutex::default();
+        loop {
+            let built = solve::solve(self, options, &plan, &images, &announced).and_then(|built| {
+                let finished = self.worker.finish(&built.handles);
+                finished.map(|()| built).map_err(|error| BuildError {
+                    kind: match error {
+                        WorkerError::Cancelled => BuildErrorKind::Cancelled,
+                        error => BuildErrorKind::Worker(error),
+                    },
+                    spans: Vec::new(),
+                })
+            });
+            match built {
+                // Once more without what was lost. What was run meanwhile is in the cache.
+                Err(error) if error.is_lost() && !self.cancel.load(Ordering::SeqCst) => {}
+                built => return built,
+            }
+        }
     }
 
     /// Says what [`build`](Self::build) would do with every step that makes a layer, running and recording nothing.

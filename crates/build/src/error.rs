@@ -108,6 +108,21 @@ pub enum BuildErrorKind {
     Cancelled,
 }
 
+impl BuildError {
+    /// Whether something is missing that the build can do without, see [`WorkerError::Lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        match &self.kind {
+            BuildErrorKind::Worker(error) | BuildErrorKind::CacheKey(error) => {
+                matches!(error, WorkerError::Lost(_))
+            }
+            BuildErrorKind::Process { source: ExecError::Worker(error), .. } => {
+                matches!(error, WorkerError::Lost(_))
+            }
+            _ => false,
+        }
+    }
+}
+
 fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
 }

@@ -106,7 +106,7 @@ pub trait Worker: Sync {
     /// Finds an image by reference: manifest and config only.
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Base<Self::Layer>, WorkerError>;
 
-    /// Handles of recorded layers, bottom first; `None` if one of them has left the store.
+    /// Handles of recorded layers, bottom first; `None` if one of them has left the store, or cannot be had.
     fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<Self::Layer>>, WorkerError>;
 
     /// Digest of the files that a copy would take. A literal path that does not exist is
@@ -155,6 +155,17 @@ pub trait Worker: Sync {
         op: &ExecOp,
         output: &(dyn Fn(Stream, &[u8]) + Sync),
     ) -> Result<Self::Layer, ExecError>;
+
+    /// Whether an image of [`Builder::cache_images`](crate::Builder::cache_images) may still lend this layer of its own.
+    fn lends(&self, _layer: &Self::Layer) -> bool {
+        true
+    }
+
+    /// The layers of the image are known, bottom first: gets them to where they are wanted, or makes sure that they can be
+    /// got there. [`WorkerError::Lost`] makes those anew that cannot.
+    fn finish(&self, _layers: &[Self::Layer]) -> Result<(), WorkerError> {
+        Ok(())
+    }
 }
 
 /// Why something real could not be done.
@@ -174,6 +185,10 @@ pub enum WorkerError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Something that the cache offered cannot be had. The worker does not offer it any more ([`Worker::open`],
+    /// [`Worker::lends`]): the build can go on without it.
+    #[error("{0}")]
+    Lost(#[source] Box<dyn Error + Send + Sync>),
     /// The build was told to stop.
     #[error("canceled")]
     Cancelled,

@@ -159,6 +159,14 @@ impl Place for LocalPlace {
         Ok(self.blob_path(blob).exists())
     }
 
+    fn size(&self, blob: &Digest) -> Result<Option<u64>, PlaceError> {
+        match fs_err::metadata(self.blob_path(blob)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn put(&self, content: &dyn Content) -> Result<Sent, PlaceError> {
         let directory = self.directory.path.join("blobs/sha256");
         fs_err::create_dir_all(&directory)?;

@@ -23,11 +23,17 @@ pub trait Place: fmt::Display + Send + Sync {
     /// That it is not there, and whatever keeps an answer away.
     fn blob(&self, blob: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>, PlaceError>;
 
-    /// Whether a blob is here.
+    /// Whether a blob is here, for whoever would put it here.
     ///
     /// # Errors
     /// Whatever keeps an answer away.
     fn has(&self, blob: &Digest) -> Result<bool, PlaceError>;
+
+    /// The length of a blob, for whoever is about to fetch it; `None` if it is not here.
+    ///
+    /// # Errors
+    /// Whatever keeps an answer away.
+    fn size(&self, blob: &Digest) -> Result<Option<u64>, PlaceError>;
 
     /// Takes a blob. Nobody sees it before it is whole; that it is not here yet is for the caller to ask first.
     ///

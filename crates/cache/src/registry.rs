@@ -153,6 +153,14 @@ impl Place for RegistryPlace {
         Ok(self.registries.blob_exists(&self.repository, blob)?)
     }
 
+    fn size(&self, blob: &Digest) -> Result<Option<u64>, PlaceError> {
+        match self.registries.blob_size(&self.repository, blob) {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn put(&self, content: &dyn Content) -> Result<Sent, PlaceError> {
         let own = self.repository.to_string();
         let known = content.known();

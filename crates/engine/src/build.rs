@@ -205,9 +205,6 @@ impl Engine {
         let outcome = outcome.map_err(|error| worker.explain_failure(error, on_error))?;
         shared.tell_unused(&watching);
         let known = Known::of(&worker, &outcome, &shared);
-        if request.keep_image || request.needs_layers {
-            worker.bring(&outcome.handles).map_err(|error| EngineError::Cache(error.into()))?;
-        }
         let kept = cache.settle(&request.options.scope, &known.keys());
         kept.map_err(|error| EngineError::Cache(error.into()))?;
         let epoch = outcome.epoch;

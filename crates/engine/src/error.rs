@@ -1,7 +1,7 @@
 //! Errors of the engine. Each names the thing and keeps its cause; the command line adds prefixes and hints.
 use strata_build::BuildErrorKind;
 use strata_layer::LayerError;
-use strata_oci::ReferenceError;
+use strata_oci::{DiffId, ReferenceError};
 use strata_store::StoreError;
 
 /// Why a verb failed.
@@ -68,6 +68,14 @@ pub enum EngineError {
     /// A layer of a shared cache did not come, or what came of it could not be recorded.
     #[error("build cache: {0}")]
     Cache(Box<strata_build::WorkerError>),
+    /// A place that offered a layer does not give it.
+    #[error("{source}")]
+    Lost {
+        /// The layer.
+        layer: DiffId,
+        /// Why.
+        source: Box<EngineError>,
+    },
     /// The place of a shared cache.
     #[error(transparent)]
     Shared(Box<strata_cache::PlaceError>),

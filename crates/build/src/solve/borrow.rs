@@ -73,6 +73,9 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                 Err(WorkerError::Cancelled) => {
                     return Err(self.fail(at.step.site.error(BuildErrorKind::Cancelled)));
                 }
+                Err(error @ WorkerError::Lost(_)) => {
+                    return Err(self.fail(at.step.site.error(BuildErrorKind::Worker(error))));
+                }
                 Err(error) => {
                     let message = format!("--cache-from {}: not used: {error}", image.name);
                     self.event(Event::Warning { message: &message, span: None });
@@ -128,6 +131,9 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
         let parents = || self.stack(stage, &progress.layers);
         let handle = match (&step.op, &lent) {
             (Op::Exec(op), _) if !self.is_told(op) => return Ok(Err(Difference::Untold { ours: ours() })),
+            (_, Lent::Layer(layer, _)) if !self.with.worker.lends(&image.image.layers[*layer]) => {
+                return Ok(Err(Difference::Lost { ours: ours() }));
+            }
             (Op::Exec(_) | Op::File(FileOp::Workdir { .. }), Lent::Layer(layer, _)) => {
                 image.image.layers[*layer].clone()
             }

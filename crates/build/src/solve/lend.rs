@@ -32,6 +32,8 @@ pub(super) enum Difference {
     Files { ours: String },
     /// The same text, which does not tell all that the step depends on.
     Untold { ours: String },
+    /// Its layer cannot be had.
+    Lost { ours: String },
     /// The same instruction, at another time than `SOURCE_DATE_EPOCH` asks for.
     Time { ours: String },
     /// Rows and layers that do not belong together.
@@ -48,6 +50,7 @@ impl Difference {
             | Self::Below { ours }
             | Self::Files { ours }
             | Self::Untold { ours }
+            | Self::Lost { ours }
             | Self::Time { ours } => Some(ours),
         }
     }
@@ -64,6 +67,7 @@ impl fmt::Display for Difference {
             Self::Untold { ours } => {
                 write!(f, "its history does not tell all that {ours:?} depends on (mounts, secrets, network)")
             }
+            Self::Lost { ours } => write!(f, "its layer of {ours:?} cannot be had"),
             Self::Time { ours } => write!(f, "{ours:?} was built at another time than SOURCE_DATE_EPOCH"),
             Self::Rows => f.write_str("its history does not tell which layer belongs to which instruction"),
         }

@@ -86,9 +86,12 @@ struct Solver<'a, W: Worker, C> {
     /// Steps that BuildKit's caches have been told of.
     sighted: Mutex<BTreeSet<CacheKey>>,
     /// Steps told of as cached.
-    announced: Mutex<BTreeSet<StepId>>,
+    announced: &'a Announced,
     failure: Mutex<Option<BuildError>>,
 }
+
+/// Steps that were told of as cached, by this attempt or an earlier one.
+pub(crate) type Announced = Mutex<BTreeSet<StepId>>;
 
 /// Solves a plan and assembles the image.
 pub(crate) fn solve<W: Worker, C: CacheIndex>(
@@ -96,6 +99,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
     options: &BuildOptions,
     plan: &Plan,
     images: &Bases<W::Layer>,
+    announced: &Announced,
 ) -> Result<Built<W::Layer>, BuildError> {
     let prober = Prober::new(with, options, plan, images);
     let mut chains = BTreeMap::new();
@@ -118,7 +122,7 @@ pub(crate) fn solve<W: Worker, C: CacheIndex>(
         lenders: borrow::Lenders::new(with.cache_images.len()),
         vertices: Mutex::default(),
         sighted: Mutex::default(),
-        announced: Mutex::default(),
+        announced,
         failure: Mutex::default(),
     };
     let solved = std::thread::scope(|scope| {
@@ -153,13 +157,17 @@ impl<'a, W: Worker, C: CacheIndex> Solver<'a, W, C> {
         self.stages[&stage].get(|| self.stage(stage).map(Arc::new))
     }
 
-    /// Keeps the first error and stops everything else.
+    /// Keeps the first error and stops everything else; not for something that the build can do without: what other stages
+    /// do meanwhile is not lost.
     fn fail(&self, error: BuildError) -> Stop {
+        let is_lost = error.is_lost();
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if failure.is_none() {
+        if failure.as_ref().is_none_or(|first| first.is_lost() && !is_lost) {
             *failure = Some(error);
         }
-        self.with.cancel.store(true, Ordering::SeqCst);
+        if !is_lost {
+            self.with.cancel.store(true, Ordering::SeqCst);
+        }
         Stop
     }
 

@@ -34,6 +34,8 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             let time = start.elapsed();
             self.event(match error.kind {
                 BuildErrorKind::Cancelled => Event::Stopped(step.id, time),
+                // It begins once more when what it stands on has been made.
+                _ if error.is_lost() => Event::Stopped(step.id, time),
                 _ => Event::Failed(step.id, time),
             });
             self.fail(error)

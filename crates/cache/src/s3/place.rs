@@ -88,6 +88,11 @@ impl Place for S3Place {
         Ok(self.bucket.refresh(&self.key(blob))?.is_some())
     }
 
+    fn size(&self, blob: &Digest) -> Result<Option<u64>, PlaceError> {
+        // What is used shall not run out.
+        Ok(self.bucket.refresh(&self.key(blob))?.map(|stat| stat.size))
+    }
+
     fn put(&self, content: &dyn Content) -> Result<Sent, PlaceError> {
         let _turn = self.turn();
         // An object cannot be renamed, so its name must be known before the first byte is sent.

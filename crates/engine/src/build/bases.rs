@@ -4,15 +4,15 @@ use super::cache::failed;
 use super::layer::LayerHandle;
 use super::worker::EngineWorker;
 use crate::EngineError;
-use crate::transfer::{Progress, Status, TransferEvents};
-use std::sync::Arc;
+use crate::transfer::{Offered, Progress, Status, TransferEvents, side_by_side};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use strata_build::{
     Base, CacheIndex as _, CacheKey, CacheRecord, CacheResult, CommittedLayer, Event, FetchState, Fetching,
     Layer as _, Origin, Selection, WorkerError,
 };
-use strata_oci::{Digest, ImageConfig, ImageId, Platform, Raw, Reference};
+use strata_oci::{DiffId, Digest, ImageConfig, ImageId, Platform, Raw, Reference};
 
 impl EngineWorker<'_> {
     /// An image of the store: by name, if it is one for the platform and need not be asked for again; or by its ID or the
@@ -86,7 +86,12 @@ impl EngineWorker<'_> {
         for handle in handles.iter().rev() {
             let Some(image) = handle.image() else { continue };
             let fetched = self.telling(image.name(), |events| handle.fetch(events, self.cancel()));
-            fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))?;
+            fetched.or_else(|error| {
+                self.check_cancelled()?;
+                let tell = || self.warn(&format!("--cache-from {}: not used: {error}", image.name()));
+                let is_elsewhere = error.is_elsewhere();
+                Err(if is_elsewhere && image.lose(tell) { lost(error) } else { failed(error) })
+            })?;
         }
         self.bring_shared(handles)
     }
@@ -120,7 +125,47 @@ impl EngineWorker<'_> {
         let fetched = self.telling("layers of the shared cache", |events| {
             self.engine().fetch_offered(self.lease(), &names, &offers, events, self.cancel())
         });
-        fetched.or_else(|error| self.check_cancelled().and(Err(failed(error))))
+        fetched.or_else(|error| {
+            self.check_cancelled()?;
+            let EngineError::Lost { layer, source } = &error else { return Err(failed(error)) };
+            let position = names.iter().position(|name| name == layer);
+            self.lose(layer, position.and_then(|position| offers[position]), &source.to_string());
+            Err(lost(error))
+        })
+    }
+
+    /// A layer of a shared cache cannot be had: whatever needs it is made here.
+    fn lose(&self, layer: &DiffId, place: Option<&Offered>, why: &str) {
+        if self.cache().shared().lose(layer) {
+            let place = place.map(|offered| format!(" {}", offered.place())).unwrap_or_default();
+            self.warn(&format!("--cache-from{place}: {why}; what needs this layer is run"));
+        }
+    }
+
+    /// Makes sure that the layers of shared caches which are to be passed on, without being here, are where they were
+    /// said to be.
+    pub(super) fn confirm(&self, handles: &[LayerHandle]) -> Result<(), WorkerError> {
+        let stored = |error: strata_store::StoreError| failed(EngineError::from(error));
+        let names = super::worker::diff_ids(handles)?;
+        let missing = self.lease().hold(&names).map_err(stored)?;
+        let offers: Vec<_> = handles.iter().map(LayerHandle::in_shared_cache).collect();
+        let asked: Vec<(DiffId, &Offered)> = (names.iter().zip(&offers))
+            .filter(|(name, _)| missing.contains(name))
+            .filter_map(|(name, offered)| Some((*name, (*offered)?)))
+            .collect();
+        let first = Mutex::new(None);
+        side_by_side(&asked, self.cancel(), |(layer, offered), _| {
+            if let Some(why) = offered.missing() {
+                self.lose(layer, Some(*offered), &why);
+                first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+            }
+            Ok(())
+        })
+        .map_err(failed)?;
+        match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(why) => Err(WorkerError::Lost(why.into())),
+            None => Ok(()),
+        }
     }
 
     /// The key and, if it was recorded, the digest of what a selection finds in the layers of a registry's image: a build
@@ -156,6 +201,10 @@ impl EngineWorker<'_> {
         let record = CacheRecord { place: None, inputs: Vec::new(), files: Vec::new(), result };
         self.cache().record(key, &record)
     }
+}
+
+fn lost(error: impl std::error::Error + Send + Sync + 'static) -> WorkerError {
+    WorkerError::Lost(Box::new(error))
 }
 
 /// A status as a build tells it; `None` of a layer that was here all the time.

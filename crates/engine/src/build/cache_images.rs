@@ -3,6 +3,7 @@ use super::cache::failed;
 use super::layer::LayerHandle;
 use super::worker::EngineWorker;
 use crate::EngineError;
+use crate::transfer::LazyImage;
 use strata_build::{CacheImage, Layer as _, WorkerError};
 use strata_oci::{DiffId, Reference};
 
@@ -19,7 +20,10 @@ impl EngineWorker<'_> {
                 Err(error) => Err(error),
             };
             match found {
-                Ok(image) => Some(CacheImage { name, image }),
+                Ok(image) => {
+                    image.layers.iter().filter_map(LayerHandle::image).for_each(LazyImage::lend);
+                    Some(CacheImage { name, image })
+                }
                 Err(error) => {
                     self.warn(&format!("--cache-from {name}: not used: {error}"));
                     None

@@ -336,6 +336,18 @@ impl Worker for EngineWorker<'_> {
         self.run_process(parents, inputs, op, output)
             .inspect_err(|error| self.note_failure(parents, inputs, op, error))
     }
+
+    fn lends(&self, layer: &LayerHandle) -> bool {
+        layer.image().is_none_or(|image| !image.is_lost())
+    }
+
+    fn finish(&self, layers: &[LayerHandle]) -> Result<(), WorkerError> {
+        if self.request.keep_image || self.request.needs_layers {
+            self.bring(layers)
+        } else {
+            self.confirm(layers)
+        }
+    }
 }
 
 /// The files of a selection, sorted by path.

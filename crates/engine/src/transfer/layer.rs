@@ -343,6 +343,20 @@ fn is_about_content(error: &LayerError) -> bool {
     }
 }
 
+impl EngineError {
+    /// Whether the place that a layer came from is at fault, or the way to it, and not this machine.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Shared(_) | Self::Registry(_) => true,
+            Self::Transfer(error) => !matches!(error, TransferError::Cancelled),
+            Self::Layer { source, .. } => is_about_content(source),
+            // Readers of places wrap what they say; the kernel has a number for all that it says of the disk.
+            Self::Io(error) => error.raw_os_error().is_none() && !is_full(self),
+            _ => false,
+        }
+    }
+}
+
 /// Whether the disk, or somebody's share of it, is full.
 fn is_full(error: &EngineError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);

@@ -4,7 +4,7 @@ use super::layer::Fetcher;
 use super::source::Registered;
 use super::{Offered, PullRequest, TransferEvents};
 use crate::{Engine, EngineError};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strata_cache::{Form, Place, RegistryPlace};
 use strata_oci::{DiffId, ImageConfig, ImageId, Platform, Raw, Reference};
@@ -18,6 +18,9 @@ pub(crate) struct LazyImage {
     fetcher: Fetcher<'static>,
     /// Where its blobs are.
     place: Arc<dyn Place>,
+    /// It lends layers to steps, and a build can do without; and one of its layers cannot be had.
+    lends: AtomicBool,
+    lost: AtomicBool,
     /// How many of its layers have been fetched, or why that failed. Held meanwhile, so that everybody else waits.
     fetched: Mutex<Result<usize, Arc<EngineError>>>,
 }
@@ -62,7 +65,8 @@ impl Engine {
         let source = Registered::new(self.registries().clone(), repository);
         let fetcher = Fetcher::new(store, lease.clone(), source, PullRequest::MAX_INFLATION);
         let (name, place) = (reference.familiar(), Arc::new(place));
-        Ok(LazyImage { name, image, fetcher, place, fetched: Mutex::new(Ok(0)) })
+        let (lends, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(LazyImage { name, image, fetcher, place, lends, lost, fetched: Mutex::new(Ok(0)) })
     }
 }
 
@@ -85,6 +89,25 @@ impl LazyImage {
     /// Its layers, bottom first.
     pub(crate) fn diff_ids(&self) -> &[DiffId] {
         &self.image.config.value().rootfs.diff_ids
+    }
+
+    /// A build can do without it.
+    pub(crate) fn lend(&self) {
+        self.lends.store(true, Ordering::Relaxed);
+    }
+
+    /// One that a build can do without turns out not to be complete. True of such a one; `first` if nobody knew.
+    pub(crate) fn lose(&self, first: impl FnOnce()) -> bool {
+        let lends = self.lends.load(Ordering::Relaxed);
+        if lends && !self.lost.swap(true, Ordering::Relaxed) {
+            first();
+        }
+        lends
+    }
+
+    /// Whether a layer of it could not be had.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// From where a layer of it can be had.

@@ -46,6 +46,18 @@ impl Offered {
         Ok(store.blobs().remotes(layer)?.iter().any(|remote| remote.digest == *digest))
     }
 
+    /// Why the blob cannot be had, as far as that shows before it is fetched.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let Descriptor { digest, size, .. } = &self.blob;
+        let why = match self.place.size(digest) {
+            Ok(Some(found)) if found == *size => return None,
+            Ok(Some(found)) => format!("has {found} bytes, not {size}"),
+            Ok(None) => "is not there any more".to_owned(),
+            Err(error) => format!("cannot be asked for: {error}"),
+        };
+        Some(format!("{digest} of {} {why}", self.place))
+    }
+
     /// Whether the blob is a form of this layer: all of it is read, and nothing kept.
     pub(crate) fn is(&self, layer: &DiffId) -> io::Result<bool> {
         let limit = inflation_limit(self.blob.size, PullRequest::MAX_INFLATION);
@@ -104,6 +116,9 @@ impl LayerSource for Shared<'_> {
 impl Engine {
     /// Fetches the layers of a stack that are offered and not here, several at once. The lease keeps them. `offers` has
     /// an entry for each of `names`, bottom first.
+    ///
+    /// # Errors
+    /// [`EngineError::Lost`] of a layer that is not where it was said to be, or is another one.
     pub(crate) fn fetch_offered(
         &self,
         lease: &Lease,
@@ -123,7 +138,10 @@ impl Engine {
             let fetcher = Fetcher::new(self.store(), lease.clone(), source, PullRequest::MAX_INFLATION);
             let wanted =
                 Wanted { layer: &offered.blob, diff_id: names[*position], below: &names[..*position] };
-            fetcher.fetch(&wanted, events, cancel)?;
+            fetcher.fetch(&wanted, events, cancel).map_err(|error| match error.is_elsewhere() {
+                true => EngineError::Lost { layer: names[*position], source: Box::new(error) },
+                false => error,
+            })?;
             // A registry's was remembered by the fetcher.
             if offered.place.repository().is_none() {
                 offered.remember(self.store(), &names[*position])?;

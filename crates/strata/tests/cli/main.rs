@@ -20,6 +20,7 @@ mod failure;
 mod images;
 mod interop;
 mod login;
+mod lost_blobs;
 mod many_layers;
 mod modes;
 mod moving;

@@ -245,8 +245,8 @@ fn a_directory_keeps_caches() {
     let source = format!("type=local,src={directory},tag=small");
     let output = third.output(&["build", "--cache-from", &source, "-t", "app:1", "ctx"]);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && told.contains("build cache: sha256:"), "{told}");
-    assert!(told.contains("nothing was kept"), "{told}");
+    assert!(output.status.success() && counts(&told).0 > 0, "{told}");
+    assert!(told.contains("nothing was kept; what needs this layer is run"), "{told}");
 }
 
 #[test]
@@ -549,7 +549,7 @@ fn a_cache_that_lies_gets_nowhere() {
         let other = config["layers"][2]["annotations"]["diffID"].clone();
         config["layers"][1]["annotations"]["diffID"] = other;
     });
-    assert!(!well && told.contains("unpacks to"), "{told}");
+    assert!(well && told.contains("unpacks to") && told.contains("what needs this layer is run"), "{told}");
     // One that this machine has, and the cache has not: its name alone does not get it into an image.
     second.file("secret/Dockerfile", b"FROM scratch\nCOPY f /\n");
     second.file("secret/f", b"secret");
@@ -580,7 +580,7 @@ fn a_cache_that_lies_gets_nowhere() {
         "{told}"
     );
     let (well, told) = lying(|_, layers| layers[1]["size"] = Value::from(3));
-    assert!(!well && told.contains("nothing was kept"), "{told}");
+    assert!(well && told.contains("bytes, not 3): what needs that was run"), "{told}");
     let layers = fs_err::read_dir(second.path("store/layers/sha256")).map_or(0, Iterator::count);
     second.ok(&["image", "prune", "-af"]);
     assert!(layers <= 4, "what was refused is not there: {layers} files");

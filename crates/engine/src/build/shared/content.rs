@@ -64,6 +64,19 @@ impl<'a> Sender<'a> {
         Ok(blob)
     }
 
+    /// Why a layer that could not be brought cannot be had at all, if that is the reason.
+    pub(super) fn lost(&self, layer: &DiffId) -> Option<String> {
+        if !matches!(self.engine.store().layers().layer(layer), Ok(None)) {
+            return None;
+        }
+        let offered = self.known.offered(layer)?;
+        let changed = || {
+            let is_it = offered.is(layer).unwrap_or(false);
+            (!is_it).then(|| format!("{} of {}: it is another one", offered.blob().digest, offered.place()))
+        };
+        offered.missing().or_else(changed)
+    }
+
     fn bring(&self, layer: &DiffId) -> Result<Descriptor, EngineError> {
         let store = self.engine.store();
         let is_here = store.layers().layer(layer)?.is_some();

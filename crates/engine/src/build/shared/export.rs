@@ -89,7 +89,7 @@ impl Engine {
     ) -> Result<(), Failure> {
         let place = self.cache_place(location, &report.platform, destination.form)?;
         aside.line("preparing build cache for export");
-        let contents = self.contents(report, destination.max)?;
+        let mut contents = self.contents(report, destination.max)?;
         let recipe = match &destination.compression {
             Some(compression) => Recipe::new(compression, destination.level),
             None if destination.level.is_some() => Recipe::new("gzip", destination.level),
@@ -98,17 +98,30 @@ impl Engine {
         let recipe = recipe.map_err(|error| Failure(error.into()))?;
         let sender = Sender::new(self, &*place, recipe, destination, &report.known, cancel);
         let mut layers = contents.layers();
-        let mounts = self.pack_mounts(report, &destination.mounts, aside, cancel)?;
+        let mut mounts = self.pack_mounts(report, &destination.mounts, aside, cancel)?;
         let of_mounts: BTreeSet<DiffId> = mounts.iter().map(|mount| mount.layer).collect();
         layers.extend(of_mounts.into_iter().filter(|layer| !layers.contains(layer)).collect::<Vec<_>>());
         let placed = Mutex::new(BTreeMap::new());
         side_by_side(&layers, cancel, |layer, _| {
-            let blob = sender.place(layer)?;
-            aside.line(&format!("writing layer {} done", blob.digest));
-            placed.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer, blob);
+            match sender.place(layer) {
+                Ok(blob) => {
+                    aside.line(&format!("writing layer {} done", blob.digest));
+                    placed.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer, blob);
+                }
+                // Nobody needed it here, and nobody will find it there: what stands on it is not told of.
+                Err(error) => match sender.lost(layer) {
+                    Some(why) => aside.line(&format!("left out what needs {why}")),
+                    None => return Err(error),
+                },
+            }
             Ok(())
         })?;
         let placed = placed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        contents.steps.retain(|step| {
+            let own = step.layers.iter().map(|layer| &layer.diff_id);
+            step.root.iter().chain(own).all(|layer| placed.contains_key(layer))
+        });
+        mounts.retain(|mount| placed.contains_key(&mount.layer));
         let mut assembly = Assembly::new(report.platform.to_string(), placed);
         for step in &report.known.steps {
             // The same bytes whoever writes them: whether a stage was made here must not show.

@@ -30,8 +30,10 @@ pub(in super::super) struct Shared {
     claimed: HashSet<DiffId>,
     /// Layers of records that were asked for.
     offers: Mutex<HashMap<DiffId, Offered>>,
-    /// Whether layers are where they were said to be, as far as that was asked.
-    there: Mutex<HashMap<DiffId, bool>>,
+    /// Why layers are not where they were said to be, `None` of those that are; as far as that was asked.
+    there: Mutex<HashMap<DiffId, Option<String>>>,
+    /// Layers that did not come when they were fetched.
+    lost: Mutex<HashSet<DiffId>>,
 }
 
 /// What a source turned out to be.
@@ -234,16 +236,20 @@ impl Shared {
         let lock = || self.there.lock().unwrap_or_else(PoisonError::into_inner);
         let ask = |(layer, offered): &(DiffId, Offered), _: &AtomicBool| {
             if !lock().contains_key(layer) {
-                let there = offered.place().has(&offered.blob().digest).unwrap_or(false);
-                lock().insert(*layer, there);
+                lock().insert(*layer, offered.missing());
             }
             Ok(())
         };
         // Nobody waits for the others: none of them fails.
         let _ = side_by_side(&asked, &AtomicBool::new(false), ask);
-        let there = lock();
-        offered.retain(|layer, _| there.get(layer).copied().unwrap_or(true));
+        let (there, lost) = (lock(), self.lost.lock().unwrap_or_else(PoisonError::into_inner));
+        offered.retain(|layer, _| !matches!(there.get(layer), Some(Some(_))) && !lost.contains(layer));
         offered
+    }
+
+    /// A layer cannot be had, whatever was said of it. False if that is known.
+    pub(in super::super) fn lose(&self, layer: &DiffId) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer)
     }
 
     /// The steps of a stage as a source has them, for explaining a miss.
@@ -259,19 +265,17 @@ impl Shared {
 
     /// Warns of every source of whose records none suited, if a step had to run for want of one.
     pub(in super::super) fn tell_unused(&self, watching: &Watching<'_>) {
-        let gone = self
-            .there
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .filter(|there| !**there)
-            .count();
-        if gone > 0 {
-            let what = if gone == 1 { "a layer is" } else { &format!("{gone} layers are") };
-            let message =
-                format!("--cache-from: {what} no longer where the cache says: what needs that was run");
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<&String> = there.values().flatten().collect();
+        if let Some(why) = gone.first() {
+            let count = gone.len();
+            let what = if count == 1 { "a layer is" } else { &format!("{count} layers are") };
+            let message = format!(
+                "--cache-from: {what} no longer where the cache says ({why}): what needs that was run"
+            );
             watching.event(Event::Warning { message: &message, span: None });
         }
+        drop(there);
         let Some(missed) = watching.first_run() else { return };
         // An image of which no layer could be used says so itself.
         let others = self.vertices.iter().map(|(source, _)| source).filter(|source| !source.found.in_image);
