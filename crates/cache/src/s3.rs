@@ -10,22 +10,25 @@
 //!   *not* checked here, only cut at its declared size: its reader hashes it anyway.
 //! - **Time.** Broken connections, 429, 5xx and S3's `SlowDown` are tried again with growing, jittered pauses. A clock that is
 //!   wrong is corrected by what the server says, as Amazon's own clients do.
+//! - **Credentials** are found as Amazon's kits find them, got when they are first needed, and renewed before they run out.
 //! - **Secrets** are in the signature of a request alone, never in messages.
 
+mod advice;
 mod bucket;
 mod credentials;
+mod environment;
 mod error;
 mod exchange;
 mod place;
-mod profile;
 mod reader;
 mod refusal;
 mod settings;
 mod upload;
 
 pub use bucket::{Bucket, Options, Stat};
-pub use credentials::Credentials;
-pub use error::{Deed, Error};
+pub use credentials::{Credentials, Provider};
+pub use environment::Environment;
+pub use error::{Deed, Error, ProviderError};
 pub use place::{S3Place, Stores};
 pub use reader::Object;
-pub use settings::{Environment, KEYS, Settings};
+pub use settings::{KEYS, Settings};

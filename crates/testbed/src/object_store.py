@@ -83,6 +83,7 @@ use = egg:swift#listing_formats
 [filter:s3api]
 use = egg:swift#s3api
 allow_no_owner = true
+storage_domain = localhost
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{tenant}_{user} = {secret} .admin

@@ -1,4 +1,5 @@
 //! The client: requests that are signed, sent, and tried again.
+use super::credentials::{Credentials, Keeper, Network};
 use super::error::{Deed, Error};
 use super::exchange::{Call, Outcome, Payload};
 use super::refusal::Refusal;
@@ -55,7 +56,8 @@ pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) retry: Retry,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) alarm: Alarm,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) keeper: Keeper,
     /// Seconds to add to our clock to get the server's.
     pub(super) skew: AtomicI64,
 }
@@ -78,10 +80,13 @@ impl Bucket {
             rusty_s3::Bucket::new(settings.endpoint.clone(), style, name, region).map_err(|error| {
                 Error::Invalid { key: "bucket", value: settings.bucket.clone(), why: error.to_string() }
             })?;
-        let client = Client::new(options.http).map_err(|error| Error::Client(Box::new(error)))?;
+        let unusable = |error| Error::Client(Box::new(error));
+        let client = Client::new(options.http.clone()).map_err(unusable)?;
         let retry = Retry { tries: settings.tries.unwrap_or(options.retry.tries), ..options.retry };
-        let (clock, alarm, skew) = (options.clock, Alarm::default(), AtomicI64::new(0));
-        Ok(Self(Arc::new(Shared { settings, address, client, retry, clock, alarm, skew })))
+        let (clock, alarm, skew) = (options.clock, Arc::new(Alarm::default()), AtomicI64::new(0));
+        let network = Network::new(&client, &options.http, retry, &clock, &alarm).map_err(unusable)?;
+        let keeper = Keeper::new(settings.provider.clone(), network);
+        Ok(Self(Arc::new(Shared { settings, address, client, retry, clock, alarm, skew, keeper })))
     }
 
     /// What it was made with.
@@ -89,10 +94,20 @@ impl Bucket {
         &self.0.settings
     }
 
+    /// What requests are signed with now. The first to ask gets them from where they come from; so does who asks when they
+    /// are about to run out.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`], [`Error::Provider`].
+    pub fn credentials(&self) -> Result<Arc<Credentials>, Error> {
+        self.0.keeper.credentials(self.now())
+    }
+
     /// Ends everything under way, in whatever thread.
     pub fn shut_down(&self) {
         self.0.alarm.ring();
         self.0.client.shut_down();
+        self.0.keeper.shut_down();
     }
 
     /// A small object, whole; `None` if it is not there.

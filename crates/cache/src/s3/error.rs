@@ -1,5 +1,7 @@
 //! Why something did not work, in sentences that say what to do next.
-use super::credentials::Foreign;
+mod provider;
+
+pub use provider::ProviderError;
 use std::fmt;
 use std::io;
 
@@ -67,25 +69,44 @@ pub enum Error {
         why: String,
     },
     /// Nobody said who we are.
-    #[error(
-        "s3 cache: no credentials: none in access_key_id and secret_access_key, in AWS_ACCESS_KEY_ID and \
-         AWS_SECRET_ACCESS_KEY, in {files}{foreign}"
-    )]
+    #[error("s3 cache: no credentials; in this order there are none in {tried}")]
     NoCredentials {
-        /// That were looked at.
-        files: String,
-        /// What is configured and cannot be used.
-        foreign: Foreign,
+        /// Where they were looked for.
+        tried: String,
     },
-    /// One of two.
-    #[error("s3 cache: {origin}: {have} is set, but {lack} is not")]
+    /// They were said to be somewhere, and cannot be had from there.
+    #[error("s3 cache: no credentials from {provider}: {source}")]
+    Provider {
+        /// Where.
+        provider: String,
+        /// Why.
+        source: Box<ProviderError>,
+    },
+    /// A way to credentials that only Amazon's own clients know.
+    #[error(
+        "s3 cache: {what} is not supported: run `eval \"$(aws configure export-credentials --format env)\"` before"
+    )]
+    Unsupported {
+        /// The way.
+        what: String,
+    },
+    /// Something is there, and what belongs to it is not.
+    #[error("s3 cache: {origin}: {why}")]
     HalfCredentials {
         /// Where.
         origin: String,
-        /// Is there.
-        have: String,
-        /// Is not.
-        lack: String,
+        /// What lacks.
+        why: String,
+    },
+    /// A variable that means nothing.
+    #[error("s3 cache: invalid {name}={value}: {why}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// Without anything secret.
+        value: String,
+        /// What is wrong.
+        why: String,
     },
     /// The profile that the user chose.
     #[error("s3 cache: AWS_PROFILE is {name:?}, and there is no such profile in {files}")]

@@ -1,5 +1,6 @@
 //! One request until it is answered for good: signed, sent, and tried again.
 use super::bucket::Bucket;
+use super::credentials::Credentials;
 use super::error::{Deed, Error};
 use super::refusal::Refusal;
 use jiff::Timestamp;
@@ -69,11 +70,12 @@ impl Bucket {
         call: &mut Call<'_>,
         finish: impl Fn(Response) -> Result<Outcome<T>, strata_http::Error>,
     ) -> Result<Outcome<T>, Error> {
-        let mut corrected = false;
+        let (mut corrected, mut renewed) = (false, false);
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = match self.once(call) {
+            let credentials = self.credentials()?;
+            let answer = match self.once(call, &credentials) {
                 Ok(response) if response.is_success() => finish(response),
                 Ok(response) => Ok(Outcome::Refused(Refusal::read(response), tries)),
                 Err(error) => Err(error),
@@ -84,6 +86,8 @@ impl Bucket {
                     if let Some(seconds) = refusal.skew(self.now()).filter(|_| !corrected) {
                         corrected = true;
                         self.0.skew.fetch_add(seconds, Ordering::Relaxed);
+                    } else if !renewed && refusal.is_about_time() && self.0.keeper.spent(&credentials) {
+                        renewed = true;
                     } else if !refusal.is_transient() || !self.paused(tries, refusal.retry_after) {
                         return Ok(Outcome::Refused(refusal, tries));
                     }
@@ -115,8 +119,8 @@ impl Bucket {
         }
     }
 
-    fn once(&self, call: &mut Call<'_>) -> Result<Response, strata_http::Error> {
-        let url = self.signed(call);
+    fn once(&self, call: &mut Call<'_>, credentials: &Credentials) -> Result<Response, strata_http::Error> {
+        let url = self.signed(call, credentials);
         let mut request = Request::new(call.method.to_str(), url).redirects(Redirects::Return);
         for (name, value) in call.signed {
             request = request.header(name, *value);
@@ -137,8 +141,7 @@ impl Bucket {
     }
 
     /// The signature goes into the query: nobody shows that ([`strata_http::redact`]).
-    fn signed(&self, call: &Call<'_>) -> Url {
-        let credentials = &self.0.settings.credentials;
+    fn signed(&self, call: &Call<'_>, credentials: &Credentials) -> Url {
         let now = Timestamp::try_from(self.now()).unwrap_or(Timestamp::UNIX_EPOCH);
         signing::sign(
             &now,

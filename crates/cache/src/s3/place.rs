@@ -130,13 +130,16 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The place that the keys of a `type=s3` name. Nothing is asked of the server yet.
+    /// The place that the keys of a `type=s3` name. Nothing is asked of the server yet; but credentials are got, so that a
+    /// build which could not export its cache in the end says so at its beginning.
     ///
     /// # Errors
-    /// What is missing or means nothing: see [`Settings::parse`], [`Bucket::new`].
+    /// What is missing or means nothing: see [`Settings::parse`], [`Bucket::new`], [`Bucket::credentials`].
     pub fn place(&self, keys: &BTreeMap<String, String>) -> Result<S3Place, Error> {
         let settings = Settings::parse(keys, &Environment(&|name| self.variables.get(name).cloned()))?;
-        Ok(S3Place::new(Bucket::new(settings, self.options.clone())?))
+        let bucket = Bucket::new(settings, self.options.clone())?;
+        bucket.credentials()?;
+        Ok(S3Place::new(bucket))
     }
 }
 

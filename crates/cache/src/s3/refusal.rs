@@ -1,6 +1,4 @@
 //! What a server says when it says no.
-use super::error::Deed;
-use super::settings::Settings;
 use std::time::{Duration, SystemTime};
 use strata_http::Response;
 use strata_registry::printable;
@@ -20,7 +18,7 @@ pub(super) struct Refusal {
     pub(super) code: String,
     message: String,
     /// Where the bucket is, if that is elsewhere.
-    region: Option<String>,
+    pub(super) region: Option<String>,
     /// The server's clock.
     date: Option<SystemTime>,
     pub(super) retry_after: Option<Duration>,
@@ -55,6 +53,14 @@ impl Refusal {
     }
 
     fn take(&mut self, document: &str) {
+        // Those who give out credentials beside a container say it in JSON.
+        let json: Option<serde_json::Value> = serde_json::from_str(document).ok();
+        let field = |name: &str| json.as_ref()?.get(name)?.as_str().map(|text| printable(text, 400));
+        if let Some(message) = field("message").or_else(|| field("Message")) {
+            self.message = message;
+            self.code = field("code").or_else(|| field("Code")).unwrap_or_else(|| "refused".to_owned());
+            return;
+        }
         let text = |name, limit| element(document, name).map(|text| printable(&text, limit));
         self.code = text("Code", 80).unwrap_or_default();
         self.message = text("Message", 400).unwrap_or_default();
@@ -69,6 +75,11 @@ impl Refusal {
                 // The last one comes with 400: the body was too slow.
                 "SlowDown" | "InternalError" | "ServiceUnavailable" | "Throttling" | "RequestTimeout"
             )
+    }
+
+    /// The credentials have run out.
+    pub(super) fn is_about_time(&self) -> bool {
+        matches!(self.code.as_str(), "ExpiredToken" | "TokenRefreshRequired")
     }
 
     /// There is a bucket, and nothing in it under that key; or nobody says whether there is a bucket.
@@ -94,37 +105,6 @@ impl Refusal {
             ("", _) => format!("status {status}"),
             (code, "") => format!("{code} (status {status})"),
             (code, message) => format!("{code}: {} (status {status})", message.trim_end_matches('.')),
-        }
-    }
-
-    /// What to do about it.
-    pub(super) fn advice(&self, deed: Deed, settings: &Settings, tries: u32) -> String {
-        let origin = &settings.credentials.origin;
-        if self.is_transient() {
-            return format!("; it was tried {tries} times: try again later");
-        }
-        if let Some(region) = self.region.as_ref().filter(|region| **region != settings.region) {
-            return format!("; the bucket is in another region: set region={region}");
-        }
-        match (self.code.as_str(), self.status) {
-            ("NoSuchBucket", _) => {
-                "; make the bucket first, or check bucket=, endpoint_url= and use_path_style=".to_owned()
-            }
-            ("InvalidAccessKeyId", _) => format!("; the server does not know the access key from {origin}"),
-            ("SignatureDoesNotMatch", _) => {
-                format!("; check the secret access key from {origin}, and region=")
-            }
-            ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
-                format!("; get new credentials: the session token from {origin} is not valid any more")
-            }
-            ("RequestTimeTooSkewed", _) => "; set this machine's clock".to_owned(),
-            ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationQueryParametersError", _)
-            | ("", 301 | 307) => "; check region= and endpoint_url=".to_owned(),
-            ("AccessDenied" | "", 401 | 403) => {
-                format!("; the credentials are those from {origin}: they need {}", deed.permission())
-            }
-            ("", _) => "; is this the address of an S3 server? check endpoint_url=".to_owned(),
-            _ => String::new(),
         }
     }
 }

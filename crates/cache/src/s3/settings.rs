@@ -1,6 +1,7 @@
 //! What `type=s3` is told: BuildKit's keys, completed from the environment as Amazon's clients do.
 use super::Error;
-use super::credentials::{Credentials, Files};
+use super::credentials::{Files, Provider};
+use super::environment::Environment;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,17 +28,6 @@ pub const KEYS: &[&str] = &[
     "disable_accept_encoding",
 ];
 
-/// How variables are looked up; nothing here reads the process' own.
-#[derive(Clone, Copy)]
-pub struct Environment<'a>(pub &'a dyn Fn(&str) -> Option<String>);
-
-impl Environment<'_> {
-    /// An empty variable counts as none.
-    pub(super) fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.trim().is_empty())
-    }
-}
-
 /// A place for caches in an object store.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -57,8 +47,8 @@ pub struct Settings {
     pub endpoint: Url,
     /// The bucket stands in the path rather than in the host's name.
     pub path_style: bool,
-    /// Who asks.
-    pub credentials: Credentials,
+    /// Where the credentials come from.
+    pub provider: Provider,
     /// A blob that is used and older than this is made young again, so that a rule that deletes old objects spares it.
     pub touch_refresh: Duration,
     /// Blobs that are sent at a time.
@@ -71,7 +61,8 @@ impl Settings {
     /// From the keys of a `--cache-to` or `--cache-from`.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a key that is not among [`KEYS`], [`Error::Missing`], [`Error::Invalid`], and the credentials' errors. Nothing is asked of a server.
+    /// [`Error::Unknown`] for a key that is not among [`KEYS`], [`Error::Missing`], [`Error::Invalid`], and what is wrong with
+    /// the way to credentials. Nothing is asked of a server.
     pub fn parse(given: &BTreeMap<String, String>, environment: &Environment<'_>) -> Result<Self, Error> {
         if let Some(key) = given.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(Error::Unknown { key: key.clone() });
@@ -86,9 +77,10 @@ impl Settings {
         let missing = |key, variable| Error::Missing { key, variable };
         let bucket = or_variable("bucket", &["AWS_BUCKET"]).ok_or(missing("bucket", "AWS_BUCKET"))?;
         let region = or_variable("region", &["AWS_REGION", "AWS_DEFAULT_REGION"])
-            .or_else(|| files.get("region").map(str::to_owned))
+            .or_else(|| files.get("region"))
             .ok_or(missing("region", "AWS_REGION"))?;
-        let own = or_variable("endpoint_url", &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+        let own = full("endpoint_url").map(str::to_owned).or_else(|| environment.endpoint("S3"));
+        let own = own.or_else(|| files.get("endpoint_url").filter(|_| !environment.ignores_endpoints()));
         let endpoint = match &own {
             Some(text) => endpoint(text)?,
             None => amazon(&region)?,
@@ -101,6 +93,7 @@ impl Settings {
         {
             return Err(invalid("retry_mode", mode, "it is neither standard nor adaptive"));
         }
+        let provider = Provider::find(keys, environment, &files, &region)?;
         let settings = Self {
             region,
             prefix: get("prefix").unwrap_or_default().to_owned(),
@@ -109,7 +102,7 @@ impl Settings {
             names: names(get("name"))?,
             endpoint,
             path_style,
-            credentials: Credentials::find(keys, environment, &files)?,
+            provider,
             touch_refresh: full("touch_refresh").map_or(Ok(Duration::from_secs(24 * 60 * 60)), duration)?,
             upload_parallelism: positive(given, "upload_parallelism")?
                 .and_then(|count| NonZeroUsize::new(count as usize))

@@ -329,10 +329,12 @@ fn an_object_store_keeps_caches() {
     assert!(!told.contains("not-the-secret"), "{told}");
     let mut command = second.command(&["build", "--cache-to", &place, "ctx"]);
     command.env("HOME", "/nowhere").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     let refused = command.output().expect("strata runs");
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(
-        told.contains("s3 cache: no credentials: none in access_key_id") && !told.contains("DONE"),
+        told.contains("s3 cache: no credentials; in this order there are none in access_key_id=")
+            && !told.contains("DONE"),
         "{told}"
     );
     // From the environment, as CI has them.
@@ -347,6 +349,34 @@ fn an_object_store_keeps_caches() {
     let output = command.output().expect("strata runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !told.contains("not used"), "{told}");
+}
+
+#[test]
+fn a_kubernetes_service_account_keeps_caches() {
+    let Some(machines) = Machines::new("a_kubernetes_service_account_keeps_caches") else { return };
+    let Some(store) = ObjectStore::amazon(&["cache"]) else { return };
+    let token = machines.first.path("token");
+    machines.first.file("token", b"of-this-cluster");
+    // The bucket stands before the host's name, as Amazon has it.
+    let place = "type=s3,bucket=cache,region=us-east-1,name=app";
+    let build = |world: &World, flag: &str| {
+        let flags = format!("{place}{}", if flag == "--cache-to" { ",mode=max" } else { "" });
+        let mut command = world.command(&["build", "--progress", "plain", "-t", "app", flag, &flags, "ctx"]);
+        command
+            .env("HOME", "/nowhere")
+            .env("AWS_ENDPOINT_URL", format!("http://localhost:{}", store.port()))
+            .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/builder")
+            .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token);
+        let output = command.output().expect("strata runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !told.contains("WARNING"), "{told}");
+        assert!(!told.contains("of-this-cluster"), "{told}");
+        told
+    };
+    let told = build(&machines.first, "--cache-to");
+    assert!(told.contains("writing cache manifest s3://cache/manifests/app done"), "{told}");
+    let told = build(&machines.second, "--cache-from");
+    assert_eq!(counts(&told), (0, 8), "{told}");
 }
 
 /// What is in a cache mount with owners, modes and times; then something is added.

@@ -8,6 +8,12 @@ fn parse(given: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Settings,
 
 const KEY: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "hidden")];
 
+/// That are written down somewhere.
+fn credentials(settings: &Settings) -> crate::s3::Credentials {
+    let bucket = crate::s3::Bucket::new(settings.clone(), crate::s3::Options::default()).unwrap();
+    (*bucket.credentials().unwrap()).clone()
+}
+
 fn refused(given: &[(&str, &str)]) -> String {
     parse(given, &KEY).expect_err("refused").to_string()
 }
@@ -21,7 +27,7 @@ fn what_is_not_given_has_buildkits_defaults() {
     assert_eq!(settings.touch_refresh, Duration::from_secs(24 * 60 * 60));
     assert_eq!(settings.upload_parallelism.get(), 4);
     assert!(!settings.path_style);
-    assert_eq!(settings.credentials.origin, "the environment");
+    assert_eq!(settings.provider.to_string(), "the environment");
     assert!(!format!("{settings:?}").contains("hidden"));
 }
 
@@ -53,9 +59,10 @@ fn every_key_says_something() {
     assert!(settings.path_style);
     assert_eq!((settings.touch_refresh.as_secs(), settings.upload_parallelism.get()), (5400, 2));
     assert_eq!(settings.tries, Some(7));
-    assert_eq!(settings.credentials.access_key_id, "AKIX");
-    assert_eq!(settings.credentials.secret_access_key.reveal(), "hidden");
-    assert_eq!(settings.credentials.origin, "the cache's own options");
+    assert_eq!(settings.provider.to_string(), "the cache's own options");
+    let found = credentials(&settings);
+    assert_eq!((found.access_key_id.as_str(), found.secret_access_key.reveal()), ("AKIX", "hidden"));
+    assert_eq!(found.session_token.unwrap().reveal(), "also hidden");
     assert!(!format!("{settings:?}").contains("hidden"));
 }
 
@@ -129,12 +136,12 @@ fn credentials_come_from_options_then_variables_then_files() {
         parse(&[("bucket", "b")], &variables)
     };
     let default = with(&[]).unwrap();
-    assert_eq!((default.credentials.access_key_id.as_str(), default.region.as_str()), ("D", "us-west-2"));
-    assert_eq!(default.credentials.origin, format!("profile \"default\" of {path}/.aws/credentials"));
+    assert_eq!((credentials(&default).access_key_id.as_str(), default.region.as_str()), ("D", "us-west-2"));
+    assert_eq!(default.provider.to_string(), format!("profile \"default\" of {path}/.aws/credentials"));
     let build = with(&[("AWS_PROFILE", "build")]).unwrap();
-    assert_eq!((build.credentials.access_key_id.as_str(), build.region.as_str()), ("B", "eu-south-2"));
-    assert_eq!(build.credentials.session_token.unwrap().reveal(), "t");
-    assert_eq!(with(&KEY).unwrap().credentials.access_key_id, "AKIA");
+    assert_eq!((credentials(&build).access_key_id.as_str(), build.region.as_str()), ("B", "eu-south-2"));
+    assert_eq!(credentials(&build).session_token.unwrap().reveal(), "t");
+    assert_eq!(credentials(&with(&KEY).unwrap()).access_key_id, "AKIA");
 
     let region = ("AWS_REGION", "r");
     let said = with(&[("AWS_PROFILE", "person")]).unwrap_err().to_string();
@@ -148,14 +155,20 @@ fn credentials_come_from_options_then_variables_then_files() {
 }
 
 #[test]
-fn nobody_who_asks_is_told_where_to_say_who_they_are() {
-    let said = parse(&[("bucket", "b"), ("region", "r")], &[("HOME", "/nowhere")]).unwrap_err().to_string();
-    assert_eq!(
-        said,
-        "s3 cache: no credentials: none in access_key_id and secret_access_key, in AWS_ACCESS_KEY_ID and \
-         AWS_SECRET_ACCESS_KEY, in /nowhere/.aws/credentials and /nowhere/.aws/config"
-    );
-    let cluster = [("HOME", "/nowhere"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")];
-    let said = parse(&[("bucket", "b"), ("region", "r")], &cluster).unwrap_err().to_string();
-    assert!(said.contains("AWS_WEB_IDENTITY_TOKEN_FILE is not supported: run `eval"), "{said}");
+fn endpoints_come_from_options_then_variables_then_the_profile() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config");
+    fs_err::write(&config, "[default]\nendpoint_url = http://profile\nregion = r\n").unwrap();
+    let with = |given: &[(&str, &str)], more: &[(&'static str, &'static str)]| {
+        let mut variables = [&KEY[..], more].concat();
+        variables.push(("AWS_CONFIG_FILE", config.to_str().unwrap()));
+        parse(&[&[("bucket", "b")], given].concat(), &variables).unwrap().endpoint.to_string()
+    };
+    let all = [("AWS_ENDPOINT_URL", "http://all"), ("AWS_ENDPOINT_URL_S3", "http://s3")];
+    assert_eq!(with(&[("endpoint_url", "http://own")], &all), "http://own/");
+    assert_eq!(with(&[], &all), "http://s3/");
+    assert_eq!(with(&[], &all[..1]), "http://all/");
+    assert_eq!(with(&[], &[]), "http://profile/");
+    let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    assert_eq!(with(&[], &[all[0], ignored]), "https://s3.r.amazonaws.com/");
 }
