@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scale.md");
 
-/// Every block of YAML, as JSON; `None`, with a word, where nothing reads YAML.
+/// Every Job among the blocks of YAML, as JSON; `None`, with a word, where nothing reads YAML.
 fn jobs() -> Option<Vec<Value>> {
     let text = fs_err::read_to_string(DOCUMENT).expect("the page is there");
     let blocks: Vec<&str> =
@@ -30,7 +30,8 @@ fn jobs() -> Option<Vec<Value>> {
         return None;
     }
     assert!(output.status.success(), "{said}");
-    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
+    let all: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    Some(all.into_iter().filter(|block| block["kind"] == "Job").collect())
 }
 
 /// Runs strata as the container of a Job would: its user, and no capabilities but those it adds.

@@ -13,7 +13,7 @@ fn said(host: &str, more: &[(&str, &str)]) -> String {
 #[test]
 fn refusals_name_the_object_the_reason_and_the_way_out() {
     everywhere(|host| {
-        let nowhere = said(&host, &[("bucket", "other")]);
+        let nowhere = said(host, &[("bucket", "other")]);
         assert_eq!(
             nowhere,
             format!(
@@ -21,20 +21,20 @@ fn refusals_name_the_object_the_reason_and_the_way_out() {
              (status 404); make the bucket first, or check bucket=, endpoint_url= and use_path_style="
             )
         );
-        let liar = said(&host, &[("secret_access_key", "not-the-secret")]);
+        let liar = said(host, &[("secret_access_key", "not-the-secret")]);
         assert!(
             liar.contains("SignatureDoesNotMatch: ") && liar.contains("check the secret access key"),
             "{liar}"
         );
         assert!(!liar.contains("not-the-secret"), "{liar}");
         // What HEAD does not tell is asked for.
-        let (bucket, _) = client(&host, &[("secret_access_key", "wrong")]);
+        let (bucket, _) = client(host, &[("secret_access_key", "wrong")]);
         let looked = bucket.stat("x").unwrap_err().to_string();
         assert!(
             looked.contains("cannot look for s3://cache/x") && looked.contains("SignatureDoesNotMatch"),
             "{looked}"
         );
-        let (bucket, _) = client(&host, &[("bucket", "other")]);
+        let (bucket, _) = client(host, &[("bucket", "other")]);
         let written = bucket.put("x", b"y").unwrap_err().to_string();
         assert!(
             written.contains("cannot write s3://other/x") && written.contains("NoSuchBucket"),
