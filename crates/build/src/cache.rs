@@ -16,6 +16,11 @@ impl CacheKey {
         Self(bytes)
     }
 
+    /// Of the record that lists the files which a digest stands for ([`CacheRecord::files`]).
+    pub fn of_listing(files: &Digest) -> Self {
+        crate::key::listing(&files.to_string())
+    }
+
     /// The bytes to store.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -93,6 +98,13 @@ pub struct Input {
     pub value: String,
 }
 
+impl Input {
+    /// The digest of the files of a COPY or ADD, if it is that.
+    pub fn files(&self) -> Option<Digest> {
+        (self.name == crate::key::FILES).then(|| self.value.parse().ok()).flatten()
+    }
+}
+
 /// A file of a selection, as far as explaining a change needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
@@ -145,6 +157,11 @@ pub trait CacheIndex: Sync {
     /// those it stands on, which are remembered by their keys.
     fn find_vertex(&self, _key: &CacheKey, _vertex: &Vertex, _root: &[DiffId]) -> Option<Vec<CachedLayer>> {
         None
+    }
+
+    /// The files that a digest stands for, sorted by path, if they are remembered: only explaining a miss needs them.
+    fn listing(&self, files: &Digest) -> Result<Vec<FileEntry>, WorkerError> {
+        Ok(self.lookup(&CacheKey::of_listing(files))?.map_or_else(Vec::new, |record| record.files))
     }
 
     /// The newest record of every [`Place`] of one stage (those without a place are not asked for here).

@@ -1,5 +1,7 @@
 //! From the steps of a build to a config.
-use crate::{Annotations, Config, KeptMount, Layer, Link, Made, Outcome, Record, Selected, Step, Steps};
+use crate::{
+    Annotations, Config, KeptMount, Layer, Link, Made, Outcome, Packed, Record, Selected, Step, Steps,
+};
 use std::collections::BTreeMap;
 use strata_build::buildkit::{Node, Source, Vertex};
 use strata_build::{CacheKey, CachedLayer, Input};
@@ -145,6 +147,13 @@ impl Assembly {
         let index = self.layer(layer, -1, None);
         let layer = usize::try_from(index).expect("the index of a layer");
         self.steps.mounts.push(KeptMount { id, name, layer });
+    }
+
+    /// Adds what files steps copied, which is in the place.
+    pub fn listings(&mut self, packed: &Packed) {
+        self.blobs.insert(packed.diff_id(), packed.descriptor());
+        let index = self.layer(packed.diff_id(), -1, None);
+        self.steps.listings = usize::try_from(index).ok();
     }
 
     fn layer(&mut self, diff_id: DiffId, parent: i64, made: Option<&CachedLayer>) -> i64 {

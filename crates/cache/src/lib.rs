@@ -17,6 +17,7 @@
 mod assemble;
 mod config;
 pub mod inline;
+mod listings;
 mod local;
 mod place;
 mod registry;
@@ -30,6 +31,7 @@ pub use config::{
     Annotations, CONFIG_LIMIT, CONFIG_TYPE, CREATED, Chain, Config, ConfigError, Layer, Link, Outcome,
     Record, UNCOMPRESSED,
 };
+pub use listings::{LISTINGS_TYPE, Listings, ListingsError, Packed};
 pub use local::LocalPlace;
 pub use place::{Content, Found, Place, PlaceError, Sent};
 pub use registry::{Form, RegistryPlace};

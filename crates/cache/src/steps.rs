@@ -24,6 +24,9 @@ pub struct Steps {
     /// What was in the cache mounts of RUNs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<KeptMount>,
+    /// Index of the config's layer that is none: the files that steps copied ([`crate::Listings`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listings: Option<usize>,
 }
 
 /// What was in a cache mount (`RUN --mount=type=cache`).
@@ -109,6 +112,9 @@ impl Steps {
             if mount.layer >= layers {
                 return dangling("cache mount", index, "layer", mount.layer);
             }
+        }
+        if let Some(layer) = self.listings.filter(|layer| *layer >= layers) {
+            return dangling("list of files", 0, "layer", layer);
         }
         for (index, step) in self.steps.iter().enumerate() {
             if step.record >= records {

@@ -163,8 +163,8 @@ pub(super) fn reason<W: Worker, C: CacheIndex>(
     earlier: &[CacheRecord],
 ) -> Option<Reason> {
     let listed = |digest: &str| {
-        let found = with.cache.lookup(&key::listing(digest)).ok().flatten();
-        found.map_or_else(Vec::new, |record| record.files)
+        let files = digest.parse().ok().and_then(|digest| with.cache.listing(&digest).ok());
+        files.unwrap_or_default()
     };
     let now = || {
         let (index, selection) = key::selections(&step.op).into_iter().next()?;

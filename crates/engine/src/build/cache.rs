@@ -2,8 +2,10 @@
 use super::shared::Shared;
 use std::sync::{Mutex, PoisonError};
 use strata_build::buildkit::Vertex;
-use strata_build::{CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, Place, WorkerError};
-use strata_oci::DiffId;
+use strata_build::{
+    CacheIndex, CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, Place, WorkerError,
+};
+use strata_oci::{DiffId, Digest};
 use strata_store::{Store, StoreError};
 
 /// Slot of the listings of files, which belong to no step. No stage has such a name.
@@ -113,6 +115,12 @@ impl<'a> StoreCache<'a> {
         Ok(self.here(key)?.or_else(|| self.shared.lookup(key)))
     }
 
+    /// The files that a digest stands for, from here or from a shared cache.
+    pub(super) fn files(&self, digest: &Digest) -> Result<Vec<FileEntry>, WorkerError> {
+        let here = self.here(&CacheKey::of_listing(digest))?.map(|record| record.files);
+        Ok(here.filter(|files| !files.is_empty()).unwrap_or_else(|| self.shared.listing(digest)))
+    }
+
     /// What the store remembers under a key.
     fn here(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
         let found = self.store.cache().get(key.as_bytes()).map_err(failed)?;
@@ -153,6 +161,10 @@ impl CacheIndex for StoreCache<'_> {
             waiting.push((*key, record.clone()));
         }
         Ok(())
+    }
+
+    fn listing(&self, files: &Digest) -> Result<Vec<FileEntry>, WorkerError> {
+        self.files(files)
     }
 
     fn has_vertices(&self) -> bool {

@@ -33,6 +33,7 @@ mod reproducible;
 mod resumed;
 mod scale;
 mod shared_cache;
+mod shared_listings;
 mod signals;
 mod syntax;
 mod terminal;

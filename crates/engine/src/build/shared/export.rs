@@ -8,9 +8,9 @@ use crate::{Engine, EngineError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
-use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, KnownStep};
-use strata_cache::{Assembly, Exported, Location};
-use strata_oci::{DiffId, Digest};
+use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Input, KnownStep};
+use strata_cache::{Assembly, Exported, Listings, Location, Packed, Place, PlaceError};
+use strata_oci::{Descriptor, DiffId, Digest};
 
 /// Why an export failed.
 pub(super) struct Failure(pub(super) Box<dyn std::error::Error + Send + Sync>);
@@ -101,22 +101,7 @@ impl Engine {
         let mut mounts = self.pack_mounts(report, &destination.mounts, aside, cancel)?;
         let of_mounts: BTreeSet<DiffId> = mounts.iter().map(|mount| mount.layer).collect();
         layers.extend(of_mounts.into_iter().filter(|layer| !layers.contains(layer)).collect::<Vec<_>>());
-        let placed = Mutex::new(BTreeMap::new());
-        side_by_side(&layers, cancel, |layer, _| {
-            match sender.place(layer) {
-                Ok(blob) => {
-                    aside.line(&format!("writing layer {} done", blob.digest));
-                    placed.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer, blob);
-                }
-                // Nobody needed it here, and nobody will find it there: what stands on it is not told of.
-                Err(error) => match sender.lost(layer) {
-                    Some(why) => aside.line(&format!("left out what needs {why}")),
-                    None => return Err(error),
-                },
-            }
-            Ok(())
-        })?;
-        let placed = placed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let placed = place_layers(&layers, &sender, aside, cancel)?;
         contents.steps.retain(|step| {
             let own = step.layers.iter().map(|layer| &layer.diff_id);
             step.root.iter().chain(own).all(|layer| placed.contains_key(layer))
@@ -127,12 +112,14 @@ impl Engine {
             // The same bytes whoever writes them: whether a stage was made here must not show.
             step.vertex.iter().for_each(|vertex| assembly.vertex(step.key, &vertex.by_paths()));
         }
+        let listings = self.put_listings(report, &contents.steps, &*place, aside)?;
         for step in contents.steps {
             assembly.step(step);
         }
         for (key, files) in contents.selections {
             assembly.selection(key, files);
         }
+        listings.iter().for_each(|listings| assembly.listings(listings));
         for mount in mounts {
             assembly.mount(mount.id, mount.name, mount.layer);
         }
@@ -140,6 +127,33 @@ impl Engine {
         place.publish(&config, &blobs).map_err(|error| Failure(error.into()))?;
         aside.line(&format!("writing cache manifest {place} done"));
         Ok(())
+    }
+
+    /// Gets a list of the files that these steps copied into the place, as far as they are remembered here or where the
+    /// steps came from: then a miss elsewhere is told with the names of the files.
+    fn put_listings(
+        &self,
+        report: &BuildReport,
+        steps: &[Exported],
+        place: &dyn Place,
+        aside: &Aside<'_>,
+    ) -> Result<Option<Packed>, Failure> {
+        let cache = StoreCache::new(self.store(), &report.known.shared);
+        let digests: BTreeSet<Digest> =
+            steps.iter().flat_map(|step| &step.inputs).filter_map(Input::files).collect();
+        let mut listings = Listings::default();
+        for digest in digests {
+            listings.add(digest, cache.files(&digest).map_err(|error| Failure(error.into()))?);
+        }
+        let Some(packed) = listings.pack() else { return Ok(None) };
+        if packed.left_out > 0 {
+            aside.line(&format!("{} lists of files are too long and left out", packed.left_out));
+        }
+        let failed = |error: PlaceError| Failure(error.into());
+        if !place.has(&packed.descriptor().digest).map_err(failed)? {
+            place.put(&packed).map_err(failed)?;
+        }
+        Ok(Some(packed))
     }
 
     /// The records of a build: of the image's own steps, or (`max`) of all. What files other stages were found to have is
@@ -159,6 +173,31 @@ impl Engine {
         let selections = known.selected(&cache).map_err(|error| Failure(error.into()))?;
         Ok(Contents { steps, selections })
     }
+}
+
+/// Gets layers into a place, several at once; gives their blobs there.
+fn place_layers(
+    layers: &[DiffId],
+    sender: &Sender<'_>,
+    aside: &Aside<'_>,
+    cancel: &AtomicBool,
+) -> Result<BTreeMap<DiffId, Descriptor>, EngineError> {
+    let placed = Mutex::new(BTreeMap::new());
+    side_by_side(layers, cancel, |layer, _| {
+        match sender.place(layer) {
+            Ok(blob) => {
+                aside.line(&format!("writing layer {} done", blob.digest));
+                placed.lock().unwrap_or_else(PoisonError::into_inner).insert(*layer, blob);
+            }
+            // Nobody needed it here, and nobody will find it there: what stands on it is not told of.
+            Err(error) => match sender.lost(layer) {
+                Some(why) => aside.line(&format!("left out what needs {why}")),
+                None => return Err(error),
+            },
+        }
+        Ok(())
+    })?;
+    Ok(placed.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// `alone`: the layer stands on nothing, as `--link` makes it.

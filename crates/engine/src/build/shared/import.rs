@@ -5,12 +5,12 @@ use crate::Engine;
 use crate::transfer::{Offered, side_by_side};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use strata_build::buildkit::Vertex;
-use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, Place as StepPlace};
+use strata_build::{CacheKey, CacheRecord, CacheResult, CachedLayer, FileEntry, Place as StepPlace};
 use strata_cache::{
-    CREATED, ConfigError, Form, Found, Location, Mounts, Place, PlaceError, Step, Steps, UNCOMPRESSED,
-    Vertices, inline,
+    CREATED, ConfigError, Form, Found, Listings, Location, Mounts, Place, PlaceError, Step, Steps,
+    UNCOMPRESSED, Vertices, inline,
 };
 use strata_oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference, media_type};
 
@@ -50,6 +50,8 @@ struct Imported {
     found: Found,
     /// Which cache mounts may be filled from it.
     mounts: Mounts,
+    /// The files that its steps copied, once somebody has asked; none if they cannot be had.
+    listings: OnceLock<Listings>,
     /// A record of it was taken.
     used: AtomicBool,
 }
@@ -263,6 +265,12 @@ impl Shared {
         self.sources.iter().map(of_stage).find(|found| !found.is_empty()).unwrap_or_default()
     }
 
+    /// The files that a digest stands for, if a source has a step that copied them and tells which they were.
+    pub(in super::super) fn listing(&self, files: &Digest) -> Vec<FileEntry> {
+        let found = self.sources.iter().find_map(|source| source.listing(files));
+        found.map_or_else(Vec::new, <[_]>::to_vec)
+    }
+
     /// Warns of every source of whose records none suited, if a step had to run for want of one.
     pub(in super::super) fn tell_unused(&self, watching: &Watching<'_>) {
         let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
@@ -295,7 +303,8 @@ impl Shared {
 impl Imported {
     fn new(source: &CacheSource, place: Arc<dyn Place>, found: Found) -> Self {
         let (name, mounts) = (source.text.clone(), source.mounts.clone());
-        Self { name, place, found, mounts, used: AtomicBool::new(false) }
+        let (listings, used) = (OnceLock::new(), AtomicBool::new(false));
+        Self { name, place, found, mounts, listings, used }
     }
 
     /// A cache inside an image that is none of ours says less than the image does.
@@ -312,6 +321,19 @@ impl Imported {
 
     fn steps(&self) -> Option<&Steps> {
         self.found.config.steps.as_ref()
+    }
+
+    /// Fetched once, and only if a step speaks of these files. What cannot be had explains a little less.
+    fn listing(&self, files: &Digest) -> Option<&[FileEntry]> {
+        let steps = self.steps()?;
+        let copied =
+            steps.steps.iter().flat_map(|step| &step.inputs).any(|input| input.files() == Some(*files));
+        let listings = steps.listings.filter(|_| copied)?;
+        let fetch = || {
+            let (_, offered) = self.offer(listings)?;
+            Listings::read(offered.blob(), offered.open(0).ok()?).ok()
+        };
+        self.listings.get_or_init(|| fetch().unwrap_or_default()).get(files)
     }
 
     /// Why none of its records can suit, whatever is built.
