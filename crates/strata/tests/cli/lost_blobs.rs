@@ -18,6 +18,9 @@ RUN cat /one /two > /three
 COPY --from=other /of-other /other
 ";
 
+/// Whose digest is asked for, and what is answered.
+type Instead = (String, Vec<u8>);
+
 /// How a blob is lost.
 #[derive(Clone, Copy, Debug)]
 enum Loss {
@@ -167,7 +170,7 @@ fn a_directory_and_a_bucket_lose_blobs_like_a_registry() {
     // A bucket's object, which is there when it is asked for and not when it is fetched, or is another one.
     let Some(store) = ObjectStore::start(&["cache"]) else { return };
     let (id, secret) = OBJECT_STORE_KEY;
-    let lost: Arc<Mutex<Option<(String, Vec<u8>)>>> = Arc::default();
+    let lost: Arc<Mutex<Option<Instead>>> = Arc::default();
     let losing = Arc::clone(&lost);
     let wire = Wire::to(&store.host(), move |request, _| match &*losing.lock().expect("no panics") {
         Some((hex, answer)) if request.method == "GET" && request.target.contains(hex) => {
