@@ -58,8 +58,12 @@ impl Plan<'_> {
         if name(path).starts_with(b".wh.") {
             return Err(CopyError::WhiteoutName(shown(path)));
         }
-        // Its directory is planned: only the last component is a question.
-        let existing = match (self.nodes.get(path), self.in_block(path)) {
+        // Its directory is planned: only the last component is a question. The block itself has all its files as soon as it has
+        // one; what was there before is asked of the others.
+        let mut others =
+            self.blocks.get(parent(path)).into_iter().flatten().rev().filter(|other| **other != block);
+        let other = others.find_map(|other| other.find(self.selections, name(path)));
+        let existing = match (self.nodes.get(path), other) {
             (Some(node), _) => Some(node.metadata.file_type),
             (None, Some((items, at))) => Some(items.file_type(at)),
             (None, None) => self.find_below(path)?.map(|(file_type, _)| file_type),

@@ -201,12 +201,34 @@ fn destination_links_are_followed_inside_the_root() {
 #[test]
 fn conflicts_are_refused_in_buildkits_words() {
     let mut scene = Scene::new();
-    scene.base("touch f; mkdir -p m/x");
-    scene.tree("ctx", "mkdir d; echo x > d/x; echo g > g");
+    scene.base("touch f; mkdir -p m/x n/s/x");
+    scene.tree(
+        "ctx",
+        "mkdir d; echo x > d/x; echo g > g; mkdir -p many/s; touch many/a many/s/a many/s/w many/s/x",
+    );
     assert_refused(&mut scene, "ctx", &Copy::new(&["d"], "/f"), "cannot copy to non-directory: /f");
     assert_refused(&mut scene, "ctx", &Copy::new(&["g"], "/f/"), "cannot copy to non-directory: /f");
     assert_refused(&mut scene, "ctx", &Copy::new(&["g"], "/f/deep/er"), "cannot copy to non-directory: /f");
     assert_refused(&mut scene, "ctx", &Copy::new(&["d"], "/m"), "cannot replace to directory /m/x with file");
+    // Also behind files of the same directory that have no conflict.
+    assert_refused(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["many"], "/n"),
+        "cannot replace to directory /n/s/x with file",
+    );
+    assert_refused(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["many/s"], "/m"),
+        "cannot replace to directory /m/x with file",
+    );
+    assert_refused(
+        &mut scene,
+        "ctx",
+        &Copy::new(&["many/s", "d"], "/m"),
+        "cannot replace to directory /m/x with file",
+    );
     assert_refused(&mut scene, "ctx", &Copy::new(&["nothere"], "/x"), "\"/nothere\": not found");
     assert_refused(&mut scene, "ctx", &Copy::new(&["g/below"], "/x"), "\"/g/below\": not found");
     assert_refused(&mut scene, "ctx", &Copy::new(&["a[b"], "/x"), "syntax error in pattern \"a[b\"");

@@ -50,6 +50,40 @@ fn keys_depend_on_content_and_not_on_time_or_place() {
     assert_ne!(key("match-1", "cp -p d/a f1", "f*"), key("match-2", "cp -p d/a f2", "f*"));
 }
 
+/// What a context cannot have, a stage can: owners, devices, capabilities.
+#[test]
+fn keys_of_a_stage_depend_on_owners_attributes_and_devices() {
+    if !crate::scene::is_root() {
+        return;
+    }
+    let script = "mkdir d; echo a > d/f; echo b > d/g; mknod d/n c 1 3; chown -R 5:6 d";
+    let key = |change: &str| {
+        let mut scene = Scene::new();
+        scene.base(&format!("{script}; {change}"));
+        let stack: Arc<dyn SourceTree> = Arc::new(scene.stack());
+        let options = SelectOptions { wildcards: true, ..SelectOptions::default() };
+        Selection::new(stack, &["d"], options).unwrap().digest().unwrap()
+    };
+    let mut seen = vec![key("true")];
+    for same in ["touch -d @7 d/f d/n", "chown 9 d", "ln d/f elsewhere"] {
+        assert_eq!(key(same), seen[0], "{same}");
+    }
+    for change in [
+        "chown 7 d/f",
+        "chgrp 7 d/f",
+        "chmod u+s d/f",
+        "rm d/n; mknod d/n c 1 5; chown 5:6 d/n",
+        "rm d/n; mknod d/n b 1 3; chown 5:6 d/n",
+        "setfattr -n user.a -v 1 d/f",
+        "setfattr -n user.a -v 1 d/g",
+        "setfattr -n security.capability -v 0x0100000200040000000000000000000000000000 d/f",
+    ] {
+        let changed = key(change);
+        assert!(!seen.contains(&changed), "{change}");
+        seen.push(changed);
+    }
+}
+
 #[test]
 fn keys_of_a_stage_and_of_its_context_agree() {
     let mut scene = Scene::new();
