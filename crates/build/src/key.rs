@@ -191,12 +191,27 @@ fn exec(op: &ExecOp, digests: &mut dyn Iterator<Item = Digest>, inputs: &mut Vec
         };
         inputs.push(input(&format!("mount {}", mount.target), what));
         inputs.extend(permissions(mount));
+        inputs.extend(is_required(mount).then(|| input(&format!("mount {} is required", mount.target), "")));
         if mount_selection(mount).is_some() {
             let digest = digests.next().expect("one digest for every selection");
             inputs.push(input(&format!("{FILES} of mount {}", mount.target), digest.to_string()));
         }
     }
-    inputs.extend(op.secret_env.iter().map(|secret| input(&format!("secret {}", secret.name), &secret.id)));
+    for secret in &op.secret_env {
+        inputs.push(input(&format!("secret {}", secret.name), &secret.id));
+        inputs.extend(secret.required.then(|| input(&format!("secret {} is required", secret.name), "")));
+    }
+}
+
+/// What a step made without its secret is not what it makes once the secret is required (BuildKit's key has it, too).
+fn is_required(mount: &Mount) -> bool {
+    match mount.kind {
+        MountKind::Secret { required, .. } | MountKind::Ssh { required, .. } => required,
+        MountKind::Bind { .. }
+        | MountKind::Cache { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Script { .. } => false,
+    }
 }
 
 /// Who may read a secret, use an agent or write into a cache decides what a step under another user sees. What is usual is
@@ -259,79 +274,4 @@ pub(crate) fn place(scope: &str, stage: &LoweredStage, index: usize) -> crate::P
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn borders_between_names_and_values_count() {
-        let keys = [
-            hash(&[input("a", "bc")]),
-            hash(&[input("ab", "c")]),
-            hash(&[input("a", "b"), input("c", "")]),
-            hash(&[input("a", "b"), input("", "c")]),
-            hash(&[input("c", ""), input("a", "b")]),
-            hash(&[]),
-        ];
-        for (index, key) in keys.iter().enumerate() {
-            assert!(!keys[..index].contains(key), "{index}");
-        }
-    }
-
-    /// Files may be called what the encoding calls other things.
-    #[test]
-    fn no_source_is_taken_for_another() {
-        let names = ["a", "<<a", "http(s) file a", "source <<a", "git repository", "git", ""];
-        let path = |name: &str| CopySource::Path(name.to_owned());
-        let here_document = |name: &str| CopySource::Inline { name: name.to_owned(), content: Vec::new() };
-        let download =
-            |name: &str| CopySource::Http { url: String::new(), name: name.to_owned(), checksum: None };
-        let url = "https://h/r.git".to_owned();
-        let source = crate::GitSource::parse(&url).expect("an address").expect("a repository");
-        let mut sources = vec![CopySource::Git { url, source }];
-        sources.extend(names.iter().flat_map(|name| [path(name), here_document(name), download(name)]));
-        let mut keys = std::collections::HashSet::new();
-        for first in &sources {
-            for second in &sources {
-                let op = CopyOp {
-                    sources: vec![first.clone(), second.clone()],
-                    destination: "/".to_owned(),
-                    chown: None,
-                    chmod: None,
-                    link: false,
-                    parents: true,
-                    exclude: Vec::new(),
-                    unpack: true,
-                    epoch: None,
-                };
-                let every_run = (&Platform::default(), &[][..]);
-                let op = Op::File(FileOp::Copy(op));
-                let key = encode("ADD", &op, every_run, &scratch(), &[Digest::of(b"")]).own;
-                assert!(keys.insert(key.to_string()), "{first:?}, {second:?}");
-            }
-        }
-    }
-
-    /// All short lists of short inputs: no two have the same key.
-    #[test]
-    fn the_encoding_is_unambiguous() {
-        const TEXTS: [&str; 4] = ["", "a", "aa", "\0\0\0\0\0\0\0\0"];
-        let pairs: Vec<Input> = TEXTS.iter().flat_map(|name| TEXTS.map(|value| input(name, value))).collect();
-        let mut lists: Vec<Vec<Input>> = vec![Vec::new()];
-        let mut keys = std::collections::HashSet::new();
-        for _ in 0..4 {
-            assert!(lists.iter().all(|list| keys.insert(hash(list).to_string())));
-            let longer = |list: &Vec<Input>| {
-                pairs.iter().map(|pair| [&list[..], std::slice::from_ref(pair)].concat()).collect::<Vec<_>>()
-            };
-            lists = lists.iter().flat_map(longer).collect();
-        }
-        assert_eq!(keys.len(), 1 + 16 + 256 + 4096);
-    }
-
-    /// A key that moves makes every user's cache worthless: if this fails on purpose, `VERSION` goes up with it.
-    #[test]
-    fn keys_stay_where_they_are() {
-        let key = hash(&[input("step", "RUN"), input(COMMAND, "[\"make\"]"), scratch().input()]);
-        assert_eq!(key.to_string(), "d70a6b99c855211c94ccca90657082c8ddf31e64cdd8c660d923daf589e471aa");
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 use crate::fake::{Tree, World, file};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use strata_build::{BuildOptions, CacheResult, Input, NamedContext, NoCache};
+use strata_build::{BuildOptions, CacheResult, Entitlement, Input, NamedContext, NoCache};
 
 fn args(pairs: &[(&str, &str)]) -> BuildOptions {
     let build_args = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -475,7 +475,9 @@ fn secrets_count_by_name_and_never_by_value() {
         ("--mount=type=secret,id=b,env=X", 1),
         ("--mount=type=secret,id=a,env=Y", 1),
         ("--mount=type=secret,id=a", 1),
-        ("--mount=type=secret,id=a,env=X,required", 0),
+        ("--mount=type=secret,id=a,env=X,required=false", 0),
+        // Without the secret the step would not have run.
+        ("--mount=type=secret,id=a,env=X,required", 1),
     ] {
         let mut world = World::default();
         world.agreeable = true;
@@ -503,6 +505,37 @@ fn who_may_read_a_mount_enters_the_key_of_run() {
         );
         assert_eq!(world.build(&file(other)).ran(), ["exec put /a 1"], "{kind},{other}");
     }
+}
+
+/// What the other tests leave: privileges, the platform, the time of WORKDIR, sizes, and who may write.
+#[test]
+fn the_rest_of_what_a_step_is() {
+    let build = |dockerfile: &str, options: &BuildOptions, again: &str, changed: &BuildOptions| {
+        let mut world = World::with(&[("m", "1")]);
+        world.build_with(dockerfile, options).built();
+        assert_eq!(world.build_with(dockerfile, options).ran(), Vec::<&str>::new(), "{dockerfile}");
+        world.build_with(again, changed).ran().len()
+    };
+    let usual = BuildOptions { allow: [Entitlement::SecurityInsecure].into(), ..BuildOptions::default() };
+    let from = |lines: &str| format!("FROM conform-base:1\n{lines}\n");
+    for (first, second, runs) in [
+        ("RUN put /a 1", "RUN --security=sandbox put /a 1", 0),
+        ("RUN put /a 1", "RUN --security=insecure put /a 1", 1),
+        ("RUN --mount=type=tmpfs,target=/t put /a 1", "RUN --mount=type=tmpfs,target=/t,size=1m put /a 1", 1),
+        ("RUN --mount=target=/t,source=m put /a 1", "RUN --mount=target=/t,source=m,rw put /a 1", 1),
+        ("RUN --mount=target=/t,source=m put /a 1", "RUN --mount=target=/t,source=m,ro put /a 1", 0),
+    ] {
+        assert_eq!(build(&from(first), &usual, &from(second), &usual), runs, "{second}");
+    }
+    let epoch = |seconds: &str| args(&[("SOURCE_DATE_EPOCH", seconds)]);
+    let workdir = from("WORKDIR /new");
+    assert_eq!(build(&workdir, &epoch("1"), &workdir, &epoch("1")), 0);
+    assert_eq!(build(&workdir, &epoch("1"), &workdir, &epoch("2")), 1);
+    assert_eq!(build(&workdir, &epoch("1"), &workdir, &usual), 1);
+    let run = "FROM scratch\nRUN put /a 1\n";
+    let arm = BuildOptions { platform: "linux/arm64".parse().unwrap(), ..BuildOptions::default() };
+    assert_eq!(build(run, &usual, run, &arm), 1, "the platform of a RUN");
+    assert_eq!(build(run, &arm, run, &arm), 0);
 }
 
 #[test]
