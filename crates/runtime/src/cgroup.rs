@@ -2,10 +2,12 @@
 //! version 2 alone, version 1, and the hybrid of both (`spec/executor.md` B).
 //!
 //! Groups are `strata/<id>` in every hierarchy (`strata-privileged/<id>` where devices are not restricted). Device rules
-//! are set once, on the parent: its children inherit them.
+//! are set once, on the parent: its children inherit them. Whoever makes the groups of an ID holds a lock on one of them
+//! ([`owner`]), so that any engine can tell what nobody will remove.
 
 mod devices;
 mod layout;
+mod owner;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,6 +17,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 pub use layout::Layout;
+pub use owner::sweep;
 
 use crate::spec::{Device, Limits};
 
@@ -62,7 +65,12 @@ pub struct Cgroup {
     v2: Option<PathBuf>,
     /// The device rules hold.
     pub(crate) devices_restricted: bool,
+    /// Tells other engines that somebody cares for the groups.
+    _owned: Option<OwnedFd>,
 }
+
+/// The groups that containers' groups stand in.
+const PARENTS: [&str; 2] = ["strata", "strata-privileged"];
 
 impl Cgroup {
     /// Makes the groups of container `id` and sets `limits`. A hierarchy that cannot be used is left out unless a limit
@@ -87,7 +95,8 @@ impl Cgroup {
             Devices::Listed(also) => ("strata-privileged", Some(also)),
         };
         let inherits = matches!(devices, Devices::Listed([]));
-        let mut group = Self { v1: Vec::new(), v2: None, devices_restricted: false };
+        let _owned = layout.first().and_then(|root| owner::own(&root.join(parent), id));
+        let mut group = Self { v1: Vec::new(), v2: None, devices_restricted: false, _owned };
         for hierarchy in &layout.v1 {
             let parent = hierarchy.mount_point.join(parent);
             let devices = hierarchy.controllers.iter().any(|name| name == "devices");
@@ -134,7 +143,7 @@ impl Cgroup {
     }
 
     pub(super) fn from_parts(v1: Vec<(Vec<String>, PathBuf)>, v2: Option<PathBuf>) -> Self {
-        Self { v1, v2, devices_restricted: false }
+        Self { v1, v2, devices_restricted: false, _owned: None }
     }
 
     /// The `tasks` file of every version 1 group, opened for writing: a thread that writes `0` moves itself, without
@@ -270,7 +279,7 @@ impl Cgroup {
 
 /// Ends and removes what a killed engine left of group `id`. `false`: a process of it has not ended yet.
 pub fn discard(layout: &Layout, id: &str) -> bool {
-    ["strata", "strata-privileged"].into_iter().all(|parent| {
+    PARENTS.into_iter().all(|parent| {
         let left = |root: &Path| Some(root.join(parent).join(id)).filter(|path| path.is_dir());
         let v1 = layout
             .v1

@@ -106,7 +106,7 @@ pub fn exec(container: &ProcessIdentity, spec: &ExecSpec, stdio: Stdio) -> Resul
     };
     let cgroup = Cgroup::of_process(&Layout::detect()?, container.pid)?;
     let (report, write_end) = pipe_with(PipeFlags::CLOEXEC).map_err(kernel("make a pipe"))?;
-    let steps = steps(spec, &user, &pidfd, &cgroup)?;
+    let steps = steps(spec, &user, container.pid, &pidfd, &cgroup)?;
     let plan = Plan { steps, root: None, stdio, empty: None, report: write_end };
     let group = cgroup.open_v2()?;
     crate::helper::hide_from_containers();
@@ -152,6 +152,7 @@ fn spawn_inside(
 fn steps(
     spec: &ExecSpec,
     user: &User,
+    container: i32,
     pidfd: &OwnedFd,
     cgroup: &Cgroup,
 ) -> Result<Vec<crate::container::plan::Step>, StartError> {
@@ -171,11 +172,12 @@ fn steps(
     list.add(Op::SetNs { fd, flags }, "enter the container's namespaces");
     list.add(Op::NewSession, "start a session");
     list.add(Op::SessionKeyring(c"strata-exec".to_owned()), "make a session keyring");
+    let last_limits = limits::add_rlimits(&mut list.steps, &limits::rlimits_of(container))?;
     list.add(Op::Stdio, "set up the standard streams");
     if spec.terminal {
         list.add(Op::ControllingTerminal, "take the terminal");
     }
-    list.finish(&Process {
+    let process = Process {
         args: &spec.args,
         env: &spec.env,
         cwd: &spec.cwd,
@@ -186,7 +188,8 @@ fn steps(
         dies_with_starter: false,
         init: false,
         terminal: spec.terminal,
-    })?;
+    };
+    list.finish(&process, last_limits)?;
     Ok(list.steps)
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::sys::{self, SignalSet};
+
 /// Names in the order of their numbers on Linux (1 to 31), without `SIG`.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
@@ -43,6 +45,28 @@ impl Signal {
     pub fn number(self) -> i32 {
         self.0
     }
+}
+
+/// Runs `body` while `signals` wait for this thread, and delivers them afterwards. For installing handlers in steps: until
+/// the last one is done, a signal would find half of them and be lost.
+///
+/// # Errors
+/// Fails when the kernel refuses a mask, which it does not.
+pub fn deferred<T>(signals: &[Signal], body: impl FnOnce() -> T) -> std::io::Result<T> {
+    let wanted = signals.iter().fold(0, |set, signal| set | 1 << (signal.0 - 1));
+    let old = sys::set_signal_mask(SignalSet(wanted))?;
+    sys::set_signal_mask(SignalSet(old.0 | wanted))?;
+    let value = body();
+    sys::set_signal_mask(old)?;
+    Ok(value)
+}
+
+/// Whether this process was started with the signal ignored, as `nohup` starts it.
+pub fn is_ignored(signal: Signal) -> bool {
+    let Ok(status) = fs_err::read_to_string("/proc/self/status") else { return false };
+    let ignored =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|set| set & 1 << (signal.0 - 1) != 0)
 }
 
 /// The text names no signal.

@@ -278,6 +278,13 @@ pub struct Rlimit {
     pub explicit: bool,
 }
 
+impl Rlimit {
+    /// Whether `--ulimit` may name it so.
+    pub fn is_name(name: &str) -> bool {
+        crate::limits::is_name(name)
+    }
+}
+
 /// Limits of the container's cgroup. `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -304,12 +304,17 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 
 /// Both limits of one resource of the calling process.
 pub(crate) fn rlimit(resource: u32) -> Result<(u64, u64)> {
+    rlimit_of(0, resource)
+}
+
+/// Both limits of one resource of a process; 0 is the caller.
+pub(crate) fn rlimit_of(pid: i32, resource: u32) -> Result<(u64, u64)> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel fills the live rlimit64; no new value is set.
     check(unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
-            0,
+            pid,
             resource,
             std::ptr::null::<libc::rlimit64>(),
             std::ptr::from_mut(&mut limit),

@@ -107,6 +107,17 @@ impl Layout {
         self.v1.push(Hierarchy { controllers, mount_point, root });
     }
 
+    /// Roots of all hierarchies.
+    pub(super) fn roots(&self) -> impl Iterator<Item = &Path> {
+        let v1 = self.v1.iter().map(|hierarchy| hierarchy.mount_point.as_path());
+        self.v2.as_deref().into_iter().chain(v1)
+    }
+
+    /// The root of the hierarchy whose groups are locked.
+    pub(super) fn first(&self) -> Option<&Path> {
+        self.roots().next()
+    }
+
     /// Whether only version 2 exists: then a container sees its own group as `/sys/fs/cgroup`.
     pub fn is_v2_only(&self) -> bool {
         self.v1.is_empty() && self.v2.is_some()

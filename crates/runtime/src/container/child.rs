@@ -321,16 +321,22 @@ fn working_directory(path: &CStr) -> Result<()> {
     Ok(())
 }
 
-/// Like execvp: goes on after `ENOENT`, prefers to report a file that exists but cannot be run.
+/// Like execvp: goes on after `ENOENT`, prefers to report a file that exists but cannot be run. `EISDIR` and `ELIBACC` stand
+/// for what execve calls `EACCES` and `ENOENT`: a directory, and a program whose interpreter is not there.
 fn run(exec: &Exec) -> Errno {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = sys::set_signal_mask(sys::SignalSet::NONE);
     let mut found = Errno::NOENT;
     for candidate in &exec.candidates {
-        match sys::execve(candidate, &exec.args, &exec.env) {
-            Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS => found = Errno::ACCESS,
-            other => return other,
+        let errno = sys::execve(candidate, &exec.args, &exec.env);
+        let kind = rustix::fs::stat(candidate.as_c_str()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match (errno, kind) {
+            (Errno::NOENT, Ok(_)) => return Errno::LIBACC,
+            (Errno::NOENT, Err(_)) => {}
+            (Errno::NOTDIR, _) => found = if found == Errno::NOENT { errno } else { found },
+            (Errno::ACCESS, Ok(FileType::Directory)) if found != Errno::ACCESS => found = Errno::ISDIR,
+            (Errno::ACCESS, _) => found = Errno::ACCESS,
+            (other, _) => return other,
         }
     }
     found

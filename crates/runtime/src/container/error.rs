@@ -13,11 +13,26 @@ use crate::user::UserError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No program of that name in `PATH`.
-    #[error("exec: {0:?}: executable file not found in $PATH")]
-    NotInPath(String),
-    /// The program, given with a path, is not there (or its interpreter is not).
-    #[error("exec: {0:?}: no such file or directory")]
-    NotFound(String),
+    #[error("exec: {program:?}: executable file not found in $PATH{}", hint(*forbidden))]
+    NotInPath {
+        /// As given.
+        program: String,
+        /// A file of this name is there, and may not be executed.
+        forbidden: bool,
+    },
+    /// The program, given with a path, is not there.
+    #[error("exec: {program:?}: stat {program}: {reason}")]
+    NotFound {
+        /// As given.
+        program: String,
+        /// `no such file or directory`, `not a directory`.
+        reason: &'static str,
+    },
+    /// The program is there, and what runs it is not.
+    #[error(
+        "exec: {0:?}: no such file or directory: the file is there, but not the interpreter that its first line or its ELF header names"
+    )]
+    NoInterpreter(String),
     /// The program exists and cannot be executed.
     #[error("exec: {program:?}: {reason}")]
     NotExecutable {
@@ -109,7 +124,7 @@ impl StartError {
     /// Docker's exit code: 127 not found, 126 not executable, 125 everything before the program.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::NotInPath(_) | Self::NotFound(_) => 127,
+            Self::NotInPath { .. } | Self::NotFound { .. } | Self::NoInterpreter(_) => 127,
             Self::WorkingDirectory { source: Errno::NOENT, .. } => 127,
             Self::NotExecutable { .. }
             | Self::WorkingDirectory { .. }
@@ -147,11 +162,16 @@ impl StartError {
     }
 
     fn from_exec(program: &str, source: Errno) -> Self {
+        let named = program.to_owned();
+        if !program.contains('/')
+            && matches!(source, Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::ACCESS)
+        {
+            return Self::NotInPath { program: named, forbidden: source == Errno::ACCESS };
+        }
         let reason = match source {
-            Errno::NOENT | Errno::NOTDIR if program.contains('/') => {
-                return Self::NotFound(program.to_owned());
-            }
-            Errno::NOENT | Errno::NOTDIR => return Self::NotInPath(program.to_owned()),
+            Errno::NOENT => return Self::NotFound { program: named, reason: "no such file or directory" },
+            Errno::NOTDIR => return Self::NotFound { program: named, reason: "not a directory" },
+            Errno::LIBACC => return Self::NoInterpreter(named),
             Errno::ACCESS | Errno::PERM => "permission denied",
             Errno::ISDIR => "is a directory: permission denied",
             Errno::NOEXEC => "exec format error",
@@ -160,8 +180,12 @@ impl StartError {
             Errno::TXTBSY => "text file busy",
             _ => return Self::Kernel { what: format!("execute {program:?}"), source },
         };
-        Self::NotExecutable { program: program.to_owned(), reason }
+        Self::NotExecutable { program: named, reason }
     }
+}
+
+fn hint(forbidden: bool) -> &'static str {
+    if forbidden { " (there is a file of this name, but it is not executable)" } else { "" }
 }
 
 /// Waiting for a container failed.

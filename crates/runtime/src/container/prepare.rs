@@ -244,12 +244,12 @@ fn steps(
     }
     list.add(Op::Pivot, "change the root");
     list.walls(spec)?;
-    limits::add_rlimits(&mut list.steps, &spec.rlimits)?;
+    let last_limits = limits::add_rlimits(&mut list.steps, &spec.rlimits)?;
     list.add(Op::Stdio, "set up the standard streams");
     if spec.terminal {
         list.add(Op::ControllingTerminal, "take the terminal");
     }
-    list.finish(&Process::of_container(spec, user)?)?;
+    list.finish(&Process::of_container(spec, user)?, last_limits)?;
     Ok(list.steps)
 }
 
@@ -332,7 +332,7 @@ impl StepList {
 
     /// Privileges down, then the program. A filter without no-new-privileges can only be loaded while the process still
     /// may everything.
-    pub(crate) fn finish(&mut self, process: &Process<'_>) -> Result<(), StartError> {
+    pub(crate) fn finish(&mut self, process: &Process<'_>, last_limits: Vec<Step>) -> Result<(), StartError> {
         let filter = match process.seccomp {
             Seccomp::Default => Some(seccomp::default_filter(process.capabilities)),
             Seccomp::Unconfined => None,
@@ -365,6 +365,7 @@ impl StepList {
         if process.dies_with_starter {
             self.add(Op::DieWithStarter, "ask to be killed with the starter");
         }
+        self.steps.extend(last_limits);
         self.add(Op::CloseDescriptors, "close the engine's files");
         if process.init {
             self.add(Op::StayAsInit { terminal: process.terminal }, "fork the init process");

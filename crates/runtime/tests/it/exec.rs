@@ -1,7 +1,7 @@
 use strata_runtime::container::{Container, Running, Stdio};
 use strata_runtime::exec::{ExecSpec, exec};
 use strata_runtime::signal::Signal;
-use strata_runtime::spec::{ContainerSpec, Limits};
+use strata_runtime::spec::{ContainerSpec, Limits, Rlimit};
 
 use crate::world::{Done, World, finish};
 
@@ -74,6 +74,19 @@ fn codes_users_directories_and_errors() {
     assert_eq!(code(&ExecSpec { user: "ghost".into(), ..shell("") }).0, 125);
     stop(running);
     assert_eq!(code(&shell("")), (125, format!("the container is not running (process {})", identity.pid)));
+}
+
+#[test]
+fn limits_are_those_of_the_container() {
+    let Some(world) = World::new() else { return };
+    let limit = |name: &str, soft, hard| Rlimit { name: name.into(), soft, hard, explicit: true };
+    let rlimits = vec![limit("nofile", 7, 9), limit("core", 0, 0)];
+    let spec = ContainerSpec { rlimits, ..world.command(&["sleep", "60"]) };
+    let running = Container::start(&spec, Stdio::null()).unwrap();
+    let script = "grep -E 'open files|core file' /proc/self/limits | tr -s ' '";
+    let expected = "Max core file size 0 0 bytes \nMax open files 7 9 files \n";
+    assert_eq!(in_container(&running, &shell(script)).ok(), expected);
+    stop(running);
 }
 
 #[test]

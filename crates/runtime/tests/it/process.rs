@@ -28,11 +28,15 @@ fn exit_codes_and_signals() {
 #[test]
 fn what_cannot_start_says_why_with_dockers_code() {
     let Some(world) = World::new() else { return };
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["nosuch"], 127, r#"exec: "nosuch": executable file not found in $PATH"#),
-        (&["/nosuch"], 127, r#"exec: "/nosuch": no such file or directory"#),
+        (&["/nosuch"], 127, r#"exec: "/nosuch": stat /nosuch: no such file or directory"#),
+        (&["/etc/passwd/x"], 127, r#"exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory"#),
         (&["/etc/passwd"], 126, r#"exec: "/etc/passwd": permission denied"#),
-        (&["/etc"], 126, r#"exec: "/etc": permission denied"#),
+        (&["/etc"], 126, r#"exec: "/etc": is a directory: permission denied"#),
+        (&["./etc"], 126, r#"exec: "./etc": is a directory: permission denied"#),
+        (&["etc"], 127, r#"exec: "etc": executable file not found in $PATH"#),
+        (&[""], 127, r#"exec: "": executable file not found in $PATH"#),
         (&[], 125, "no command specified"),
     ];
     for (args, code, message) in cases {
@@ -47,6 +51,20 @@ fn what_cannot_start_says_why_with_dockers_code() {
         (error.exit_code(), error.to_string().as_str()),
         (126, r#"exec: "/tmp/text": exec format error"#)
     );
+    let script = world.lower().join("bin/script");
+    fs_err::write(&script, "#!/no/such/interpreter\n").unwrap();
+    text.args = vec!["script".into()];
+    let error = refused(&text);
+    let forbidden =
+        "executable file not found in $PATH (there is a file of this name, but it is not executable)";
+    assert_eq!((error.exit_code(), error.to_string()), (127, format!(r#"exec: "script": {forbidden}"#)));
+    std::process::Command::new("chmod").args(["755"]).arg(&script).status().unwrap();
+    for program in ["script", "/bin/script"] {
+        text.args = vec![program.into()];
+        let error = refused(&text);
+        assert_eq!(error.exit_code(), 127);
+        assert!(error.to_string().contains("but not the interpreter"), "{error}");
+    }
     text.args = vec!["true".into()];
     text.user = "nosuch".into();
     let error = refused(&text);
@@ -203,6 +221,15 @@ fn resource_limits() {
         ..world.shell(script)
     };
     assert_eq!(run(&spec).ok(), "Max core file size 0 0 bytes \nMax open files 3000 4000 files \n");
+    // Fewer than the engine has open: the limit is the program's alone.
+    for init in [false, true] {
+        for user in ["", "web"] {
+            let mut few = world.shell("ulimit -n; exec 2>&1; echo x 3>/tmp/x");
+            (few.rlimits, few.init, few.user) = (vec![limit("nofile", 3, 3, true)], init, user.into());
+            let done = run(&few);
+            assert!(done.out.starts_with("3\n") && done.code() != 0, "{}: {}", done.out, done.err);
+        }
+    }
     let unknown = ContainerSpec { rlimits: vec![limit("nosuch", 1, 1, true)], ..world.command(&["true"]) };
     assert_eq!(refused(&unknown).to_string(), "cannot set ulimit nosuch: unknown name");
     // A default above what we may give is clamped.
