@@ -4,6 +4,7 @@
 mod bases;
 mod cache;
 mod cache_images;
+mod cache_lock;
 mod cache_mounts;
 mod changes;
 mod check;
@@ -15,6 +16,7 @@ mod export;
 mod failed;
 mod files;
 mod layer;
+mod limits;
 mod mounts;
 mod remote;
 mod reshape;
@@ -31,6 +33,7 @@ pub use check::{CheckReport, Finding};
 pub use context::{ContextError, ContextSource, Contexts};
 pub(crate) use export::nameless_file;
 pub(crate) use failed::{LastingMount, LastingSource};
+pub use limits::StepLimits;
 pub use remote::{Remote, RemoteContext, RemoteError, Surroundings, is_remote};
 pub use secrets::{Secret, SecretSource};
 pub use ssh::{SshForward, SshSource};
@@ -94,6 +97,8 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// `--ulimit`: name, soft, hard.
     pub ulimits: Vec<(String, u64, u64)>,
+    /// `--memory` and its like.
+    pub limits: StepLimits,
     /// Where CDI files are, for `RUN --device`.
     pub device_directories: Vec<PathBuf>,
     /// What is done to the result.

@@ -25,7 +25,9 @@ mod unpack;
 pub mod volume;
 
 pub use error::EngineError;
-pub use open::{Access, Engine, EngineOptions, LayerMode, prepare_process, seal_process, with_signals};
+pub use open::{
+    Access, Engine, EngineOptions, LayerMode, handle_end_signals, prepare_process, seal_process, with_signals,
+};
 pub use run::helper_main;
 pub use strata_cache::s3 as object_store;
 pub use strata_registry as registry;

@@ -3,14 +3,19 @@ use crate::EngineError;
 use crate::stored::Stored;
 use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use strata_cache::s3::Stores;
 use strata_oci::DiffId;
 use strata_registry::Registries;
 use strata_runtime::cgroup::Layout;
 use strata_runtime::mount;
+use strata_runtime::signal::{self, Signal};
 use strata_store::{GcOptions, Store, StoreOptions};
 
 pub use strata_store::{Access, LayerMode};
+
+/// How long ago the last sweep of groups was at least, and how old is what it takes.
+const GROUP_SWEEP: Duration = Duration::from_secs(60);
 
 /// Where the engine keeps things.
 #[derive(Clone, Debug)]
@@ -46,7 +51,24 @@ impl Engine {
         let registries = Registries::new(strata_registry::Config::default());
         let engine = Self { options, store, registries, object_stores: Stores::default() };
         engine.tidy_reaped()?;
+        if engine.options.access != Access::Look {
+            engine.sweep_groups();
+        }
         Ok(engine)
+    }
+
+    /// Groups of steps and containers whose store was deleted while nobody looked: no other command knows their names. A look
+    /// now and then is enough, and what cannot be removed hurts nobody.
+    fn sweep_groups(&self) {
+        let marker = self.store.run_dir().join("groups-swept");
+        let swept = fs_err::metadata(&marker).and_then(|metadata| metadata.modified());
+        let lately = swept.is_ok_and(|time| time.elapsed().is_ok_and(|since| since < GROUP_SWEEP));
+        if lately || !rustix::process::geteuid().is_root() || fs_err::write(&marker, "").is_err() {
+            return;
+        }
+        if let Ok(layout) = Layout::of_host() {
+            strata_runtime::cgroup::sweep(layout, GROUP_SWEEP);
+        }
     }
 
     /// What a supervisor that was killed could not do any more does the opening that notices the container's end: its
@@ -217,6 +239,18 @@ pub fn seal_process() -> Result<(), EngineError> {
         strata_runtime::helper::seal_executable()?;
     }
     Ok(())
+}
+
+/// Installs handlers of the signals that ask a program to end so that none is lost meanwhile: they wait until `install`
+/// is done. A signal that was ignored from the start (`nohup`) is not among those it is given, and stays ignored.
+pub fn handle_end_signals<T>(install: impl FnOnce(&[i32]) -> T) -> Result<T, EngineError> {
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP];
+    let wanted: Vec<i32> = signals
+        .into_iter()
+        .filter(|signal| *signal != Signal::HUP || !signal::is_ignored(*signal))
+        .map(Signal::number)
+        .collect();
+    Ok(signal::deferred(&signals, || install(&wanted))?)
 }
 
 /// Lets signals through while `body` runs, in a program that prepared for forwarding them.

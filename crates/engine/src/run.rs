@@ -8,7 +8,7 @@ mod volumes;
 
 pub use debug::DebugRequest;
 pub use helper::helper_main;
-pub(crate) use plan::set;
+pub(crate) use plan::{check_memory, set};
 pub(crate) use start::terminal_size;
 
 use crate::{Engine, EngineError};
@@ -151,6 +151,11 @@ struct MadeFrom<'a> {
     config: &'a RuntimeConfig,
     /// Bottom first.
     layers: Vec<DiffId>,
+}
+
+/// Whether `--ulimit` knows a limit of this name.
+pub fn is_ulimit(name: &str) -> bool {
+    strata_runtime::spec::Rlimit::is_name(name)
 }
 
 impl Engine {

@@ -18,6 +18,7 @@ pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod inspect;
+mod interrupts;
 pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod login;

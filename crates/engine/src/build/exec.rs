@@ -18,7 +18,7 @@ use strata_build::{
     WorkerError,
 };
 use strata_layer::mount::Overlay;
-use strata_oci::DiffId;
+use strata_oci::{DiffId, Digest};
 use strata_runtime::container::{Container, Running, StartError, Stdio};
 use strata_runtime::signal::Signal;
 use strata_runtime::spec::{ContainerSpec, Mount, Network, Rlimit, Rootfs};
@@ -131,6 +131,7 @@ impl EngineWorker<'_> {
             privileged: op.security == Security::Insecure,
             rlimits: request.ulimits.iter().map(rlimit).collect(),
             shm_size: request.shm_size.unwrap_or(defaults.shm_size),
+            limits: request.limits.of_container(),
             cleanup_stubs: true,
             dies_with_starter: true,
             ..defaults
@@ -178,16 +179,20 @@ impl EngineWorker<'_> {
         Ok(vec![mount("hosts"), mount("resolv.conf")])
     }
 
-    /// Reads both streams until the process has ended and they are empty; kills it when the build is cancelled.
+    /// Reads both streams until they are closed and the process has ended, whichever comes last: a process may close its
+    /// streams and go on. Kills it when the build is cancelled.
     fn pump(&self, running: &mut Running, output: &(dyn Fn(Stream, &[u8]) + Sync)) -> Result<i32, ExecError> {
         let streams = std::mem::take(&mut running.streams);
         let mut open: Vec<(Stream, std::fs::File)> = Vec::new();
         open.extend(streams.stdout.map(|fd| (Stream::Stdout, std::fs::File::from(fd))));
         open.extend(streams.stderr.map(|fd| (Stream::Stderr, std::fs::File::from(fd))));
         let mut buffer = vec![0; 64 << 10];
-        while !open.is_empty() {
-            let mut polled: Vec<PollFd<'_>> =
-                open.iter().map(|(_, file)| PollFd::new(file, PollFlags::IN)).collect();
+        let mut runs = true;
+        while runs || !open.is_empty() {
+            let pidfd = running.pidfd();
+            let process = runs.then(|| PollFd::new(&pidfd, PollFlags::IN));
+            let streams = open.iter().map(|(_, file)| PollFd::new(file, PollFlags::IN));
+            let mut polled: Vec<PollFd<'_>> = streams.chain(process).collect();
             match poll(&mut polled, Some(&CANCEL_TICK)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failed(std::io::Error::from(error).into())),
@@ -197,6 +202,7 @@ impl EngineWorker<'_> {
                 let _ = running.kill(Signal::KILL);
             }
             let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+            runs = runs && ready.last() != Some(&true);
             let mut ready = ready.into_iter();
             open.retain_mut(|(stream, file)| match ready.next() {
                 Some(true) => match file.read(&mut buffer) {
@@ -295,6 +301,8 @@ fn start_failed(error: StartError) -> ExecError {
 #[derive(Default)]
 pub(super) struct StepMounts {
     pub(super) mounts: Vec<Mount>,
+    /// Caches that are held, by identity, with their directories.
+    pub(super) caches: Vec<(Digest, PathBuf)>,
     /// Locks of cache mounts.
     pub(super) _held: Vec<OwnedFd>,
     /// Sockets of agents.

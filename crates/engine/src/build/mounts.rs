@@ -1,4 +1,5 @@
 //! `RUN --mount`: binds, caches, tmpfs, secrets (`spec/build.md`, section 3).
+use super::cache_lock;
 use super::exec::{SecretFiles, StepMounts, failed};
 use super::layer::LayerHandle;
 use super::shared::ID_FILE;
@@ -39,8 +40,7 @@ impl EngineWorker<'_> {
                 MountKind::Cache { id, sharing, seed, path: within, mode, uid, gid } => {
                     let seed = seed.as_ref().map(|(input, source)| (inputs[*input], source.as_str()));
                     let owner = (*mode, *uid, *gid);
-                    let (mut path, lock) = self.cache_directory(id, *sharing, seed, owner, &place)?;
-                    ready._held.extend(lock);
+                    let mut path = self.cache_directory(id, *sharing, seed, owner, &place, &mut ready)?;
                     if within != "/" {
                         let opened = open_within(&path, within)?;
                         path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
@@ -168,7 +168,8 @@ impl EngineWorker<'_> {
         Ok(Digest::of(format!("{id}\0{mode:o} {uid} {gid} {seeded}").as_bytes()))
     }
 
-    /// The directory of a cache mount, and its lock where others must stay out.
+    /// The directory of a cache mount, which the step holds from now on. A step that mounts it twice holds it once: it
+    /// would wait for itself.
     fn cache_directory(
         &self,
         id: &str,
@@ -176,8 +177,12 @@ impl EngineWorker<'_> {
         seed: Option<(Origin<'_, LayerHandle>, &str)>,
         (mode, uid, gid): (u32, u32, u32),
         place: &Path,
-    ) -> Result<(PathBuf, Option<OwnedFd>), ExecError> {
+        ready: &mut StepMounts,
+    ) -> Result<PathBuf, ExecError> {
         let identity = self.cache_identity(id, seed, (mode, uid, gid))?;
+        if let Some((_, data)) = ready.caches.iter().find(|(held, _)| *held == identity) {
+            return Ok(data.clone());
+        }
         let name = identity.hex();
         let area = self.engine().cache_mounts();
         fs_err::create_dir_all(&area).map_err(io_failed)?;
@@ -187,19 +192,32 @@ impl EngineWorker<'_> {
             if attempt == 0 {
                 self.import_cache(id, &identity, &root, (mode, uid, gid), place)?;
             }
-            let lock =
-                match (sharing, lock_cache(&area, &format!("{name}{suffix}"), sharing).map_err(failed)?) {
-                    (Sharing::Private, None) => continue,
-                    (_, lock) => lock,
-                };
+            let Some(lock) = self.lock_cache(&root, sharing)? else { continue };
             let data = root.join("data");
             note_id(&root, id).map_err(io_failed)?;
             if !data.exists() {
                 self.fill_cache(&root, seed, (mode, uid, gid), place)?;
             }
-            return Ok((data, lock));
+            ready._held.push(lock);
+            ready.caches.push((identity, data.clone()));
+            return Ok(data);
         }
         Err(failed(EngineError::Invalid(format!("cache mount {id}: every copy is in use"))))
+    }
+
+    /// Shared users hold the lock together; a locked one waits for all, until the build is cancelled; a private one gives
+    /// way (`None`).
+    fn lock_cache(&self, directory: &Path, sharing: Sharing) -> Result<Option<OwnedFd>, ExecError> {
+        let operation = match sharing {
+            Sharing::Shared => FlockOperation::NonBlockingLockShared,
+            Sharing::Locked | Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+        };
+        let cancel = (sharing != Sharing::Private).then_some(self.cancel());
+        let held = cache_lock::take(directory, operation, cancel, &|| {}).map_err(io_failed)?;
+        if held.is_none() {
+            self.check_cancelled().map_err(ExecError::Worker)?;
+        }
+        Ok(held.map(|file| file.into_file().into()))
     }
 
     /// Fills a cache that is not here yet, or empty, from a shared one that has it. A cache is never needed, so one that does
@@ -221,10 +239,9 @@ impl EngineWorker<'_> {
             return Ok(());
         }
         let Some((layer, offered)) = self.cache().shared().kept_mount(identity) else { return Ok(()) };
-        let (area, name) = (self.engine().cache_mounts(), identity.hex());
         // Who finds an empty one in use leaves it to its users; one that is not there yet is worth waiting for.
         let sharing = if data.exists() { Sharing::Private } else { Sharing::Locked };
-        let Some(_held) = lock_cache(&area, &name, sharing).map_err(failed)? else { return Ok(()) };
+        let Some(_held) = self.lock_cache(root, sharing)? else { return Ok(()) };
         if !unfilled() {
             return Ok(());
         }
@@ -305,26 +322,6 @@ fn open_within(cache: &Path, path: &str) -> Result<OwnedFd, ExecError> {
         let error = std::io::Error::from(error);
         failed(EngineError::Invalid(format!("cannot mount {path} of the cache: {error}")))
     })
-}
-
-/// Shared users hold the lock together; a locked one waits for all; a private one gives way (`None`).
-fn lock_cache(area: &Path, name: &str, sharing: Sharing) -> Result<Option<OwnedFd>, EngineError> {
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(area.join(format!("{name}.lock")))?;
-    let operation = match sharing {
-        Sharing::Shared => FlockOperation::LockShared,
-        Sharing::Locked => FlockOperation::LockExclusive,
-        Sharing::Private => FlockOperation::NonBlockingLockExclusive,
-    };
-    match rustix::fs::flock(file.file(), operation) {
-        Ok(()) => Ok(Some(file.into_file().into())),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(std::io::Error::from(error).into()),
-    }
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32, owner: (u32, u32)) -> Result<(), EngineError> {

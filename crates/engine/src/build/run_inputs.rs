@@ -46,6 +46,7 @@ mod tests {
             annotated: BTreeMap::new(),
             layout_images: Vec::new(),
             shm_size: None,
+            limits: Default::default(),
             ulimits: limits.iter().map(|(name, soft, hard)| ((*name).to_owned(), *soft, *hard)).collect(),
         }
     }

@@ -183,10 +183,16 @@ fn capabilities(request: &RunRequest) -> Result<CapabilitySet, EngineError> {
     Ok(set)
 }
 
-fn limits(request: &RunRequest) -> Result<Limits, EngineError> {
-    if request.memory.is_some_and(|bytes| bytes != 0 && bytes < LEAST_MEMORY) {
+/// A container needs some memory to start.
+pub(crate) fn check_memory(limit: Option<u64>) -> Result<(), EngineError> {
+    if limit.is_some_and(|bytes| bytes != 0 && bytes < LEAST_MEMORY) {
         return Err(EngineError::Invalid("Minimum memory limit allowed is 6MB".to_owned()));
     }
+    Ok(())
+}
+
+fn limits(request: &RunRequest) -> Result<Limits, EngineError> {
+    check_memory(request.memory)?;
     let there = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
     if request.cpus.is_some_and(|cpus| cpus < 0.0 || cpus > f64::from(there)) {
         return Err(EngineError::Invalid(format!(

@@ -142,6 +142,7 @@ pub(crate) fn request(context: &Path) -> BuildRequest {
         layout_images: Vec::new(),
         shm_size: None,
         ulimits: Vec::new(),
+        limits: Default::default(),
         keep_image: true,
         needs_layers: false,
         cache_from: Vec::new(),

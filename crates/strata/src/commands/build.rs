@@ -14,10 +14,12 @@ mod plain;
 mod progress;
 mod raw_json;
 mod request;
+mod resources;
 mod shared_cache;
 mod terminal;
 
 use super::arguments::exactly;
+use super::interrupts::Interrupts;
 use super::transfer::Display;
 use crate::failure::{Failure, Outcome, with_causes};
 use crate::global::Global;
@@ -29,8 +31,7 @@ use progress::{Mode, Progress};
 use request::{Dockerfile, Request};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use strata_engine::Engine;
 use strata_engine::build::{BuildError, BuildRequest, Dockerfile as Parsed, Event};
 
@@ -116,6 +117,8 @@ pub(crate) struct Build {
     #[arg(long, hide = true, num_args = 0..=1, default_value = "false", default_missing_value = "true", require_equals = true)]
     sbom: String,
     #[command(flatten)]
+    resources: resources::ResourceFlags,
+    #[command(flatten)]
     outputs: outputs::OutputFlags,
     #[command(flatten)]
     call: call::CallFlags,
@@ -137,18 +140,16 @@ impl Build {
         let mode = if self.quiet { Mode::Quiet } else { Mode::choose(&self.progress)? };
         let (call, format) = (self.call.call()?, self.explain.format()?);
         let (outputs, on_error) = (self.outputs.parse(self.push)?, self.on_error.parse()?);
-        let (cancel, interrupted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let interrupts = Interrupts::default();
+        let cancel = &*interrupts.cancel;
         // A signal that comes while something is fetched ends that tidily; one that comes while standard input is
         // waited for ends the program.
         let fetches = self.fetches();
         if fetches {
-            cancel_on_signals(&cancel, &interrupted)?;
+            interrupts.catch(None)?;
         }
-        let signalled = |failure: Failure| match interrupted.load(Ordering::Relaxed) {
-            0 => failure,
-            signal => failure.with_signal(signal),
-        };
-        let Request { mut request, dockerfile } = self.request(mode, global, &cancel).map_err(signalled)?;
+        let signalled = |failure: Failure| interrupts.blame(failure);
+        let Request { mut request, dockerfile } = self.request(mode, global, cancel).map_err(signalled)?;
         outputs.check(&request)?;
         outputs.prepare(&mut request)?;
         let parsed = match strata_engine::build::parse(&dockerfile.text) {
@@ -160,10 +161,10 @@ impl Build {
             return call.answer(&engine, &request, &parsed, &dockerfile);
         }
         if !fetches {
-            cancel_on_signals(&cancel, &interrupted)?;
+            interrupts.catch(None)?;
         }
         if self.explain.dry_run {
-            return dry_run(&engine, &request, &parsed, &dockerfile, &cancel, format, global);
+            return dry_run(&engine, &request, &parsed, &dockerfile, cancel, format, global);
         }
         engine.check_cache(&request).map_err(|error| request::bad(with_causes(&error)))?;
         let progress = Progress::start(mode, &dockerfile);
@@ -172,7 +173,7 @@ impl Build {
         let shell = (on_error == OnError::Shell).then_some(&shell as &dyn Fn(&BuildError));
         let outcome = engine.open_contexts(&request).and_then(|contexts| {
             progress.context(&contexts);
-            engine.build_or_debug(&request, &contexts, &parsed, &accountant, &cancel, shell)
+            engine.build_or_debug(&request, &contexts, &parsed, &accountant, cancel, shell)
         });
         let account = accountant.account();
         let summary = progress.finish(&outcome);
@@ -190,8 +191,8 @@ impl Build {
                     }
                 };
                 let display = if mode == Mode::Quiet { Display::silent() } else { Display::stderr() };
-                outputs.write(&engine, &request, &report, &tell, &display, &cancel)?;
-                let exported = engine.export_cache(&report, &request.cache_to, &progress, &cancel);
+                outputs.write(&engine, &request, &report, &tell, &display, cancel)?;
+                let exported = engine.export_cache(&report, &request.cache_to, &progress, cancel);
                 exported.map_err(|error| signalled(request::bad(with_causes(&error))))?;
                 if let Some(path) = &self.iidfile {
                     fs_err::write(path, report.id.to_string())?;
@@ -239,17 +240,4 @@ fn show(
         }
     };
     if stdout_taken { Ok(std::io::stderr().lock().write_all(text.as_bytes())?) } else { emit(&text) }
-}
-
-/// The first signal cancels the build and lets it clean up; the second ends the program at once. The first one's number
-/// is put into `received`.
-fn cancel_on_signals(cancel: &Arc<AtomicBool>, received: &Arc<AtomicUsize>) -> Result<(), Failure> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // Registered first, so that it sees the flag as the first signal left it.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(cancel))?;
-        signal_hook::flag::register(signal, Arc::clone(cancel))?;
-        signal_hook::flag::register_usize(signal, Arc::clone(received), signal.unsigned_abs() as usize)?;
-    }
-    cancel.store(false, Ordering::Relaxed);
-    Ok(())
 }

@@ -72,7 +72,7 @@ impl History {
             Some(id) if self.no_trunc => id.to_string(),
             Some(id) => id.short(),
         };
-        let created_by = row.created_by.replace(['\t', '\n'], " ");
+        let created_by = row.created_by.replace('\t', " ");
         let created_by = if self.no_trunc { created_by } else { units::ellipsis(&created_by, 45) };
         let size = if self.human { units::size_short(row.size) } else { row.size.to_string() };
         let digest = |digest: Option<String>| digest.unwrap_or_default();

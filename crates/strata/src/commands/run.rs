@@ -322,7 +322,14 @@ pub(super) fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
     let number =
         |text: &str| if text == "-1" { Ok(u64::MAX) } else { text.parse::<u64>().map_err(|_| bad()) };
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    Ok((name.to_owned(), number(soft)?, number(hard)?))
+    if !strata_engine::run::is_ulimit(name) {
+        return Err(format!("invalid ulimit type: {name}"));
+    }
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if soft > hard {
+        return Err(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"));
+    }
+    Ok((name.to_owned(), soft, hard))
 }
 
 /// `512m`, `1g`, `100`: binary units, as Docker reads them.

@@ -1,5 +1,6 @@
 //! How a pull and a push are shown: Docker's lines, and on a terminal a bar per layer.
 
+use super::interrupts::Interrupts;
 use crate::render::units;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
@@ -8,8 +9,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use strata_engine::Engine;
 use strata_engine::transfer::{Progress, Status};
+use strata_engine::{Engine, EngineError};
 
 /// Bars are drawn at most so often.
 const FRAME: Duration = Duration::from_millis(80);
@@ -247,14 +248,10 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     /// Until this is dropped, a signal also ends what waits for a registry that is silent, or for the next try.
-    pub(crate) fn by_signals(engine: &Engine) -> io::Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-        {
-            // Registered first, so that it sees the flag as the first signal left it.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
-        }
+    pub(crate) fn by_signals(engine: &Engine) -> Result<Self, EngineError> {
+        let interrupts = Interrupts::default();
+        interrupts.catch(Some(130))?;
+        let flag = interrupts.cancel;
         let (going_on, over) = channel();
         let (seen, registries) = (Arc::clone(&flag), engine.registries().clone());
         let watch = std::thread::spawn(move || {

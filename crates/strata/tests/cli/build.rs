@@ -151,3 +151,50 @@ fn another_platform() {
     }
     insta::assert_snapshot!(text.replace(other, "<other>"));
 }
+
+/// Limits of the machine's resources reach the step, and are no part of what it is.
+#[test]
+fn limits_of_steps() {
+    let Some(world) = World::with_shell("limits_of_steps") else { return };
+    let seen = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null";
+    let file = format!("FROM box:1\nRUN {seen} > /limit; test -s /limit\n");
+    world.file("c/Dockerfile", file.as_bytes());
+    let build = ["build", "-q", "--network", "none", "-t", "limited"];
+    let first = world.ok(&[&build[..], &["-m", "32m", "c"]].concat());
+    let limit = world.ok(&["run", "--rm", "--network", "none", "limited", "cat", "/limit"]);
+    assert_eq!(limit, "33554432\n");
+    let again = world.ok(&[&build[..], &["--resource", "memory=64m,cpu-shares=512", "c"]].concat());
+    assert_eq!(first, again, "found in the cache");
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["-m", "1m"], 1, "Minimum memory limit allowed is 6MB"),
+        (&["-m", "much"], 125, "invalid argument \"much\" for \"-m, --memory\" flag: invalid size: 'much'"),
+        (
+            &["-m", "32m", "--memory-swap", "16m"],
+            1,
+            "Minimum memoryswap limit should be larger than memory limit",
+        ),
+        (&["--memory-swap", "16m"], 1, "You should always set the Memory limit when using Memoryswap limit"),
+        (&["--resource", "gpu=1"], 125, "unknown resource \"gpu\": use memory"),
+        (&["--ulimit", "nosuch=1"], 125, "invalid ulimit type: nosuch"),
+        (
+            &["--ulimit", "nofile=5:3"],
+            125,
+            "ulimit soft limit must be less than or equal to hard limit: 5 > 3",
+        ),
+    ];
+    for (flags, code, message) in cases {
+        let output = world.output(&[&build[..], flags, &["c"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(message), "{flags:?}: {output:?}");
+    }
+    // What scripts of Docker's users pass on.
+    for flags in [
+        &["--target", ""][..],
+        &["--compress", "--force-rm"],
+        &["--cpu-quota", "50000", "--cpu-period", "100000"],
+    ] {
+        assert_eq!(world.ok(&[&build[..], flags, &["c"]].concat()), first, "{flags:?}");
+    }
+    let output = world.output(&[&build[..], &["--secret", "id=", "c"]].concat());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("needs an id"), "{output:?}");
+}

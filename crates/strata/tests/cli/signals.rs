@@ -124,3 +124,55 @@ fn a_reader_that_goes_ends_the_writer() {
     }
     world.ok(&["rm", "-f", "running"]);
 }
+
+/// A signal counts from the moment on at which its first handler stands; `strace` draws that moment out.
+#[test]
+fn a_signal_that_comes_while_handlers_are_installed() {
+    let Some(world) = World::with_shell("a_signal_that_comes_while_handlers_are_installed") else { return };
+    let strace = std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    if !strace.is_ok_and(|status| status.success()) {
+        return eprintln!("SKIP: no strace");
+    }
+    world.file("context/Dockerfile", b"FROM box:1\nRUN sleep 97531\n");
+    let trace = world.path("trace");
+    let build = world.command(&["build", "--network", "none", "context"]);
+    let mut command = std::process::Command::new("strace");
+    let inject = ["-e", "trace=rt_sigaction", "-e", "inject=rt_sigaction:delay_exit=60000"];
+    command.arg("-o").arg(&trace).args(inject).arg(build.get_program()).args(build.get_args());
+    command.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(build.get_current_dir().expect("the world's"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let handled = "rt_sigaction(SIGTERM, {sa_handler=0x";
+    wait_for(|| fs_err::read_to_string(&trace).is_ok_and(|text| text.contains(handled)));
+    let tracer = child.id();
+    let children =
+        fs_err::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).expect("children");
+    let traced = children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a child");
+    kill_process(Pid::from_raw(traced).expect("a number"), Signal::TERM).expect("sent");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().expect("a child").is_none() {
+        if Instant::now() > deadline {
+            let _ = kill_process(Pid::from_raw(traced).expect("a number"), Signal::KILL);
+            panic!("the build goes on: {}", fs_err::read_to_string(&trace).unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // strace ends as what it traced did.
+    assert_eq!(child.wait().expect("ended").code(), Some(143));
+}
+
+/// `nohup strata build` outlives its terminal.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let Some(world) = World::with_shell("a_hangup_that_is_ignored_stays_ignored") else { return };
+    world.file("context/Dockerfile", b"FROM box:1\nRUN sleep 1; echo > /done\n");
+    let build = world.command(&["build", "-q", "--network", "none", "context"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(build.get_program()).args(build.get_args());
+    command.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(build.get_current_dir().expect("the world's"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    std::thread::sleep(Duration::from_millis(700));
+    kill_process(Pid::from_child(&child), Signal::HUP).expect("sent");
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
+}

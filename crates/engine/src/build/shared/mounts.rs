@@ -1,20 +1,16 @@
 //! Cache mounts on their way between machines: the files of each are a layer on nothing, which goes and comes as every
 //! other layer does.
-use super::super::BuildReport;
+use super::super::{BuildReport, cache_lock};
 use super::Aside;
 use super::export::Failure;
 use crate::{Engine, EngineError};
 use rustix::fs::FlockOperation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 use strata_cache::Mounts;
 use strata_oci::{DiffId, Digest};
 use strata_store::Lease;
-
-/// How often a lock that somebody holds is asked for.
-const POLL: Duration = Duration::from_millis(100);
 
 /// A mount whose files are a layer of the store, or of a source.
 pub(super) struct Packed {
@@ -118,24 +114,8 @@ impl Engine {
 
 /// The lock of a mount, for nobody else: steps that share it hold it together, so this waits for all of them.
 fn lock(id: &str, directory: &Path, aside: &Aside<'_>, cancel: &AtomicBool) -> Result<fs_err::File, Failure> {
-    let io = |error: std::io::Error| Failure::from(EngineError::from(error));
-    let mut options = fs_err::File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(directory.with_extension("lock")).map_err(io)?;
-    let mut told = false;
-    loop {
-        match rustix::fs::flock(file.file(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if cancel.load(Ordering::Relaxed) => {
-                return Err(EngineError::Invalid("the export was interrupted".to_owned()).into());
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                if !std::mem::replace(&mut told, true) {
-                    aside.line(&format!("waiting for cache mount {id}: another build uses it"));
-                }
-                std::thread::sleep(POLL);
-            }
-            Err(error) => return Err(io(error.into())),
-        }
-    }
+    let waiting = || aside.line(&format!("waiting for cache mount {id}: another build uses it"));
+    cache_lock::take(directory, FlockOperation::NonBlockingLockExclusive, Some(cancel), &waiting)
+        .map_err(EngineError::from)?
+        .ok_or_else(|| EngineError::Invalid("the export was interrupted".to_owned()).into())
 }

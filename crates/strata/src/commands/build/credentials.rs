@@ -75,7 +75,8 @@ pub(super) fn secret(text: &str) -> Result<Secret, Failure> {
     if kind.as_deref() == Some("env") && variable.is_none() {
         variable = file.take();
     }
-    let id = id.or_else(|| variable.clone()).ok_or_else(|| bad(format!("secret {text:?} needs an id")))?;
+    let id = id.or_else(|| variable.clone()).filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| bad(format!("secret {text:?} needs an id")))?;
     let from_environment = |name: &str| std::env::var(name).ok();
     let source = match (file, variable, kind.as_deref()) {
         (Some(path), _, _) => SecretSource::File(path.into()),

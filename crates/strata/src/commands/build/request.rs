@@ -139,7 +139,8 @@ impl Build {
             pull: self.pull,
             tags,
             options: BuildOptions {
-                target: self.target.clone(),
+                // A script's variable that is not set is no stage.
+                target: self.target.clone().filter(|target| !target.is_empty()),
                 build_args,
                 labels: self.label.iter().map(|text| label(text)).collect(),
                 platform: self.platform()?,
@@ -174,6 +175,7 @@ impl Build {
             add_hosts,
             shm_size,
             ulimits,
+            limits: self.resources.limits()?,
             device_directories: crate::registries::device_directories()?,
             // Decided by the outputs.
             annotations: BTreeMap::new(),
