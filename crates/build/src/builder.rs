@@ -72,8 +72,8 @@ pub struct KnownStep<L> {
     pub cache_mounts: Vec<String>,
     /// Which of the image's own layers ([`Built::made`]) it made, if one of them.
     pub in_image: Option<usize>,
-    /// What BuildKit calls it, if that was asked for and it has such a name.
-    pub vertex: Option<Vertex>,
+    /// What BuildKit calls the parts of the step, each by a key of ours; the step itself is the last.
+    pub vertices: Vec<(CacheKey, Vertex)>,
 }
 
 impl<W: Worker, C: CacheIndex> Builder<'_, W, C> {

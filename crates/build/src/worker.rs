@@ -121,13 +121,14 @@ pub trait Worker: Sync {
         detail: Detail,
     ) -> Result<Selected, WorkerError>;
 
-    /// Digest of the files of a copy as BuildKit computes it ([`crate::buildkit`]); `None` if it cannot be told.
-    fn content_digest(
+    /// Digests of the files of a selection as one release of BuildKit or another computes them ([`crate::buildkit`]); none
+    /// if they cannot be told.
+    fn content_digests(
         &self,
         _origin: Origin<'_, Self::Layer>,
-        _paths: &[String],
-    ) -> Result<Option<Digest>, WorkerError> {
-        Ok(None)
+        _selection: &Selection,
+    ) -> Result<Vec<Digest>, WorkerError> {
+        Ok(Vec::new())
     }
 
     /// Makes a layer on `parents` out of files (COPY, ADD, WORKDIR). For a step with `link` the parents are empty.

@@ -38,8 +38,8 @@ pub struct Assembly {
     layers: BTreeMap<(Digest, i64), usize>,
     made: BTreeMap<Made, usize>,
     records: BTreeMap<CacheKey, usize>,
-    /// Records by BuildKit's names.
-    vertices: BTreeMap<Node, usize>,
+    /// Records by BuildKit's names, of which each may have several.
+    vertices: BTreeMap<Node, Vec<usize>>,
 }
 
 impl Assembly {
@@ -76,7 +76,7 @@ impl Assembly {
         }
         let (Some(made), Some(top)) = (below, step.layers.last()) else { return false };
         let outcome = Outcome { layer: self.steps.made[made].layer, created_at: Some(top.created) };
-        if let Some(vertex) = self.vertices.get(&Node::Step(step.key)) {
+        for vertex in self.vertices.get(&Node::Step(step.key)).into_iter().flatten() {
             self.config.records[*vertex].results.push(outcome);
         }
         let inputs = step.below.and_then(|below| self.records.get(&below).copied());
@@ -109,24 +109,30 @@ impl Assembly {
         if inputs.iter().any(Vec::is_empty) {
             return;
         }
-        self.vertices.insert(Node::Step(key), self.config.records.len());
-        let (results, chains) = (Vec::new(), Vec::new());
-        self.config.records.push(Record { digest: vertex.digest, inputs, results, chains });
+        let record = |digest: &Digest| self.name(*digest, inputs.clone());
+        let records = vertex.digests.iter().map(record).collect();
+        self.vertices.insert(Node::Step(key), records);
+    }
+
+    /// Adds a record of BuildKit's, without results so far.
+    fn name(&mut self, digest: Digest, inputs: Vec<Vec<Link>>) -> usize {
+        self.config.records.push(Record { digest, inputs, results: Vec::new(), chains: Vec::new() });
+        self.config.records.len() - 1
     }
 
     fn links(&mut self, sources: &[Source]) -> Vec<Link> {
         let mut links = Vec::new();
-        for Source { selector, node } in sources {
+        for source in sources {
+            let node = source.node();
             if let Node::Leaf(digest) = node
-                && !self.vertices.contains_key(node)
+                && !self.vertices.contains_key(&node)
             {
-                self.vertices.insert(*node, self.config.records.len());
-                let record =
-                    Record { digest: *digest, inputs: Vec::new(), results: Vec::new(), chains: Vec::new() };
-                self.config.records.push(record);
+                let record = self.name(digest, Vec::new());
+                self.vertices.insert(node, vec![record]);
             }
-            let selector = selector.map_or_else(String::new, |selector| selector.to_string());
-            links.extend(self.vertices.get(node).map(|link| Link { selector, link: *link }));
+            let selector = source.selector().map_or_else(String::new, |selector| selector.to_string());
+            let records = self.vertices.get(&node).into_iter().flatten();
+            links.extend(records.map(|link| Link { selector: selector.clone(), link: *link }));
         }
         links
     }

@@ -34,8 +34,8 @@ impl Vertices {
             };
             inputs.len() == candidates.len() && inputs.iter().zip(&candidates).all(suits)
         };
-        let named = self.by_digest.get(&vertex.digest).map_or(&[][..], Vec::as_slice);
-        let found = named.iter().filter(fits).copied().collect();
+        let named = vertex.digests.iter().filter_map(|digest| self.by_digest.get(digest)).flatten();
+        let found = named.filter(fits).copied().collect();
         self.steps.entry(*key).insert_entry(found).into_mut()
     }
 
@@ -46,8 +46,8 @@ impl Vertices {
             Node::Step(key) => self.steps.get(key),
         };
         let of_source = |source: &Source| {
-            let selector = source.selector.map_or_else(String::new, |selector| selector.to_string());
-            let found = records(&source.node).map_or(&[][..], Vec::as_slice);
+            let selector = source.selector().map_or_else(String::new, |selector| selector.to_string());
+            let found = records(&source.node()).map_or(&[][..], Vec::as_slice);
             found.iter().map(|record| (selector.clone(), *record)).collect::<Vec<_>>()
         };
         sources.iter().flat_map(of_source).collect()
@@ -83,7 +83,10 @@ mod tests {
     }
 
     fn step(name: &str, inputs: &[&[Source]]) -> Vertex {
-        Vertex { digest: digest(name), inputs: inputs.iter().map(|sources| sources.to_vec()).collect() }
+        Vertex {
+            digests: vec![digest(name)],
+            inputs: inputs.iter().map(|sources| sources.to_vec()).collect(),
+        }
     }
 
     #[test]
@@ -98,9 +101,9 @@ mod tests {
         ];
         let config = Config { records, ..Config::default() };
         let mut vertices = Vertices::new(&config);
-        let leaf = |name| Source::whole(Node::Leaf(digest(name)));
-        let of = |name| Source::whole(Node::Step(key(name)));
-        let select = |name| Source { selector: Some(digest("path")), node: Node::Step(key(name)) };
+        let leaf = |name| Source::Whole(Node::Leaf(digest(name)));
+        let of = |name| Source::Whole(Node::Step(key(name)));
+        let select = |name| Source::Selected(digest("path"), Node::Step(key(name)));
         let mut find = |name: &str, vertex: Vertex| vertices.find(&config, &key(name), &vertex).to_vec();
         assert_eq!(find("1", step("run", &[&[leaf("image")]])), [1], "not the one on the copy");
         assert_eq!(find("2", step("run", &[&[leaf("other image")]])), [0_usize; 0]);

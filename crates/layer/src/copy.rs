@@ -30,7 +30,7 @@ mod workdir;
 pub use chmod::{Chmod, ChmodError};
 pub use error::CopyError;
 pub use owner::{Owner, owner, owner_numbers};
-pub use select::{SelectOptions, SelectedFile, Selection};
+pub use select::{Root, SelectOptions, SelectedFile, Selection};
 pub use workdir::workdir;
 
 use crate::{LayerBuilder, Stack};

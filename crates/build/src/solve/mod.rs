@@ -9,6 +9,7 @@ mod assemble;
 mod borrow;
 mod forecast;
 mod lend;
+mod named;
 mod permits;
 mod probe;
 mod record;
@@ -17,7 +18,6 @@ mod stage;
 mod trace;
 mod vertex;
 
-use crate::buildkit::Vertex;
 use crate::key::{Parent, StepKey};
 use crate::lower::{InputRef, Plan};
 use crate::stages::{Bases, StageBase};
@@ -82,7 +82,7 @@ struct Solver<'a, W: Worker, C> {
     traced: Mutex<BTreeMap<(usize, usize), StepKey>>,
     lenders: borrow::Lenders,
     /// What BuildKit calls steps, by stage and position.
-    vertices: Mutex<BTreeMap<(usize, usize), Option<Vertex>>>,
+    vertices: Mutex<BTreeMap<(usize, usize), vertex::Named>>,
     /// Steps that BuildKit's caches have been told of.
     sighted: Mutex<BTreeSet<CacheKey>>,
     /// Steps told of as cached.
@@ -243,11 +243,6 @@ impl<L> Files<L> {
             Self::Named(name) => Origin::Named(name),
             Self::Layers(layers) => Origin::Layers(layers),
         }
-    }
-
-    /// The build's own context, if that is what an input is.
-    fn of_context(input: Option<&InputRef>) -> Option<Self> {
-        matches!(input, Some(InputRef::Context)).then_some(Self::Context)
     }
 
     /// For everything but stages, which must be solved first.

@@ -120,7 +120,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             self.trace(stage, position, key);
             return Ok(());
         }
-        let inputs = ready.files.first().cloned();
+        let files = ready.files.clone();
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(flights.entry(ready.key.chain).or_default())
@@ -138,7 +138,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             if self.options.vertices {
                 // Now, because the files of other stages are at hand.
                 let failed = |error| self.fail(step.site.error(BuildErrorKind::Worker(error)));
-                self.name(stage, position, &key, inputs.as_ref()).map_err(failed)?;
+                self.name(stage, position, &key, &files).map_err(failed)?;
             }
             self.trace(stage, position, key);
         }

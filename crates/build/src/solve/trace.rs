@@ -1,6 +1,6 @@
 //! Which steps a build consists of, by their keys: what an export of its cache speaks of.
-use super::{Files, Solver, ground};
-use crate::buildkit::Vertex;
+use super::vertex::Named;
+use super::{Solver, ground};
 use crate::key::{self, Parent, StepKey};
 use crate::lower::{InputRef, Op};
 use crate::stages::StageBase;
@@ -61,7 +61,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
                     root: self.root(stage).to_vec(),
                     cache_mounts: cache_mounts(&lowered.steps[position].op),
                     in_image: first.get(&stage).map(|first| first + position),
-                    vertex: self.vertex(stage, position),
+                    vertices: self.vertices(stage, position),
                 });
             }
         }
@@ -69,11 +69,10 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
     }
 
     /// What BuildKit calls a step, for an export. One that cannot be told is only not exported.
-    fn vertex(&self, stage: usize, position: usize) -> Option<Vertex> {
+    fn vertices(&self, stage: usize, position: usize) -> Named {
         let wanted = self.options.vertices && self.options.run_inputs.is_empty() && self.plan.epoch.is_none();
-        let key = self.traced(stage, position).filter(|_| wanted)?;
-        let files = Files::of_context(self.plan.stages[&stage].steps[position].inputs.first());
-        self.name(stage, position, &key, files.as_ref()).ok().flatten()
+        let key = self.traced(stage, position).filter(|_| wanted);
+        key.and_then(|key| self.name(stage, position, &key, &[]).ok()).unwrap_or_default()
     }
 
     /// The stages whose layers are the image's, with the number of their first layer among its own.

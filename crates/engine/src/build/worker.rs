@@ -294,13 +294,13 @@ impl Worker for EngineWorker<'_> {
         Ok(Selected { digest, files })
     }
 
-    fn content_digest(
+    fn content_digests(
         &self,
         origin: Origin<'_, LayerHandle>,
-        paths: &[String],
-    ) -> Result<Option<Digest>, WorkerError> {
+        selection: &Selection,
+    ) -> Result<Vec<Digest>, WorkerError> {
         self.check_cancelled()?;
-        self.buildkit_digest(origin, paths)
+        self.buildkit_digests(origin, selection)
     }
 
     fn copy(

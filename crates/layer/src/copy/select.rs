@@ -30,9 +30,11 @@ pub struct Selection {
 }
 
 /// What one path, or one match of a pattern, means.
-pub(super) struct Root {
+pub struct Root {
     /// The last component as written (a followed link's own name); empty for the tree's root.
     pub(super) name: Vec<u8>,
+    /// The path before a last link in it was followed.
+    found: Vec<u8>,
     /// The real path in the tree.
     pub(super) path: Vec<u8>,
     pub(super) entry: Entry,
@@ -93,9 +95,9 @@ impl Selection {
         }))
     }
 
-    /// What the paths mean, match by match: the name as written or matched, the real path, the entry there.
-    pub fn roots(&self) -> impl Iterator<Item = (&[u8], &[u8], &Entry)> {
-        self.roots.iter().map(|root| (root.name.as_slice(), root.path.as_slice(), &root.entry))
+    /// What the paths mean, match by match.
+    pub fn roots(&self) -> impl Iterator<Item = &Root> {
+        self.roots.iter()
     }
 
     /// Number of entries.
@@ -175,6 +177,7 @@ impl Selection {
 
     /// Adds what `path` leads to.
     fn add_root(&mut self, path: &[u8], name: Vec<u8>, matched: bool) -> Result<(), CopyError> {
+        let found = path.to_vec();
         let Some((path, entry)) = resolve(&*self.tree, path)? else {
             return Err(CopyError::NotFound(shown(path)));
         };
@@ -190,7 +193,7 @@ impl Selection {
         } else {
             Arc::new(Entries::single(&entry))
         };
-        self.roots.push(Root { name, path, entry, matched, items });
+        self.roots.push(Root { name, found, path, entry, matched, items });
         Ok(())
     }
 
@@ -226,7 +229,14 @@ impl Selection {
         }
         let filter = parents_filter(names.to_vec(), self.options.exclude.clone());
         let items = self.tree.walk(&path, Some(&filter))?;
-        self.roots.push(Root { name: Vec::new(), path, entry, matched: true, items });
+        self.roots.push(Root {
+            name: Vec::new(),
+            found: directory.to_vec(),
+            path,
+            entry,
+            matched: true,
+            items,
+        });
         Ok(())
     }
 
@@ -242,6 +252,26 @@ impl Selection {
 }
 
 impl Root {
+    /// The path as it was written or matched, the directories before a pattern with their links followed.
+    pub fn found(&self) -> &[u8] {
+        &self.found
+    }
+
+    /// The real path in the tree.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// What is there.
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// A directory's contents; a file itself, at path `b""`.
+    pub fn items(&self) -> &Entries {
+        &self.items
+    }
+
     /// An item's path in the tree.
     pub(super) fn source_path(&self, at: Position) -> Vec<u8> {
         join(&self.path, &self.items.path(at))

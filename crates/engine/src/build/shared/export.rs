@@ -110,7 +110,7 @@ impl Engine {
         let mut assembly = Assembly::new(report.platform.to_string(), placed);
         for step in &report.known.steps {
             // The same bytes whoever writes them: whether a stage was made here must not show.
-            step.vertex.iter().for_each(|vertex| assembly.vertex(step.key, &vertex.by_paths()));
+            step.vertices.iter().for_each(|(key, vertex)| assembly.vertex(*key, &vertex.by_paths()));
         }
         let listings = self.put_listings(report, &contents.steps, &*place, aside)?;
         for step in contents.steps {

@@ -28,7 +28,7 @@ impl Known {
         let mut assembly = Assembly::new(platform.to_owned(), blobs);
         let root = &layers[..layers.len() - made.len()];
         for step in &self.steps {
-            step.vertex.iter().for_each(|vertex| assembly.vertex(step.key, &vertex.by_paths()));
+            step.vertices.iter().for_each(|(key, vertex)| assembly.vertex(*key, &vertex.by_paths()));
         }
         for step in &self.steps {
             let Some(up_to_here) = step.in_image.and_then(|position| made.get(..=position)) else { continue };

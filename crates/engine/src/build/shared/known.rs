@@ -45,7 +45,7 @@ impl Known {
             selections: step.selections.clone(),
             in_image: step.in_image,
             cache_mounts: step.cache_mounts.clone(),
-            vertex: step.vertex.clone(),
+            vertices: step.vertices.clone(),
         });
         let steps = steps.collect();
         // An image may have no step of its own.
