@@ -14,6 +14,7 @@
 //! the sources' and the caller's is used.
 
 mod archive;
+mod batch;
 mod block;
 mod chmod;
 mod emit;

@@ -57,6 +57,8 @@ impl Names {
         text.extend_from_slice(name);
         let new = Name { start, length, id };
         let Some(names) = self.0.get_mut(piece) else {
+            // Few directories ever have more than one piece.
+            self.0.reserve_exact(1);
             self.0.push(vec![new]);
             return Ok(None);
         };

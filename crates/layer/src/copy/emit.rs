@@ -1,9 +1,10 @@
 //! Writing a plan.
 use super::CopyError;
 use super::archive::write_members;
+use super::batch::{Content, Job};
 use super::error::shown;
 use super::plan::{Body, Finished, MemberId};
-use super::read_ahead::{Content, Job, ReadAhead};
+use super::read_ahead::reading_ahead;
 use super::select::{Root, Selection};
 use super::steps::Step;
 use crate::tree::{Identity, Position};
@@ -24,7 +25,7 @@ pub(super) fn emit<W: Write>(
     let is_file = |step: &Step| !links.contains_key(&step.path);
     let jobs = plan.steps().filter(is_file).filter_map(|step| sources.job(step.body));
     let most = selections.iter().map(|selection| selection.len()).sum::<usize>() + plan.lower.len();
-    ReadAhead::run(Box::new(jobs), most, |reading| {
+    reading_ahead(Box::new(jobs), most, |reading| {
         for step in plan.steps() {
             let Step { path, metadata, link, body, opaque } = &step;
             match (links.get(path), body) {
@@ -146,14 +147,14 @@ fn write_file<W: Write>(
     path: &[u8],
     metadata: &Metadata,
     job: &Job<'_>,
-    content: Content,
+    content: Content<'_>,
     item: Option<(&Root, Position)>,
     builder: &mut LayerBuilder<W>,
 ) -> Result<(), CopyError> {
     let digest = match content {
-        Content::Whole(bytes, digest) => {
+        Content::Whole(mut bytes, digest) => {
             check(job, digest)?;
-            builder.add_file(path, metadata, &mut bytes.as_slice(), Some(digest))?
+            builder.add_file(path, metadata, &mut bytes, Some(digest))?
         }
         Content::Stream => {
             let mut content = job.tree.open(&job.path, &job.entry)?;
