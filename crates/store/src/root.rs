@@ -143,17 +143,27 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
 
 /// A file that has to have `length` bytes; the inner error says what is wrong with it.
 pub(crate) fn open_whole(path: &Path, length: u64) -> Result<Result<fs::File, String>, StoreError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
+    whole(path, length, fs::File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))))
+}
+
+/// Whether a file has `length` bytes; the inner error says what is wrong with it.
+pub(crate) fn is_whole(path: &Path, length: u64) -> Result<Result<(), String>, StoreError> {
+    whole(path, length, fs::metadata(path).map(|metadata| (metadata.len(), ())))
+}
+
+fn whole<T>(
+    path: &Path,
+    length: u64,
+    found: std::io::Result<(u64, T)>,
+) -> Result<Result<T, String>, StoreError> {
+    match found {
+        Ok((found, file)) if found == length => Ok(Ok(file)),
+        Ok((found, _)) => Ok(Err(format!("{} has {found} bytes, not {length}", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Err(format!("{} is missing", path.display())));
+            Ok(Err(format!("{} is missing", path.display())))
         }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(match file.metadata()?.len() {
-        found if found == length => Ok(file),
-        found => Err(format!("{} has {found} bytes, not {length}", path.display())),
-    })
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a rename inside `directory` survive a power cut.

@@ -12,6 +12,7 @@ pub use writeback::TarFile;
 
 use crate::core::Core;
 use crate::db::{Bytes32, Time};
+use crate::root::open_whole;
 use crate::{Lease, StoreError};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -46,6 +47,10 @@ pub struct LayerRecord {
 }
 
 impl LayerRecord {
+    fn damaged(&self, what: String) -> StoreError {
+        StoreError::DamagedLayer { diff_id: self.diff_id, what }
+    }
+
     fn from_row(row: &Row) -> rusqlite::Result<Self> {
         Ok(Self {
             diff_id: row.get::<_, Bytes32>(0)?.diff_id(),
@@ -78,9 +83,7 @@ impl Layers {
 
     /// The records of a stack, bottom first; an error names the first layer that is not here.
     pub fn records(&self, layers: &[DiffId]) -> Result<Vec<LayerRecord>, StoreError> {
-        self.core
-            .db
-            .read(|tx| layers.iter().map(|id| find(tx, id)?.ok_or(StoreError::MissingLayer(*id))).collect())
+        self.core.db.read(|tx| records(tx, layers))
     }
 
     /// Every layer, in the order of their names.
@@ -111,14 +114,17 @@ impl Layers {
 
     fn checked_tar(&self, record: &LayerRecord) -> Result<fs::File, StoreError> {
         let path = self.core.root.tar(&record.diff_id);
-        let damaged = |what| StoreError::DamagedLayer { diff_id: record.diff_id, what };
-        crate::root::open_whole(&path, record.tar_length)?.map_err(damaged)
+        open_whole(&path, record.tar_length)?.map_err(|what| record.damaged(what))
     }
 }
 
 pub(crate) fn find(tx: &Transaction, diff_id: &DiffId) -> Result<Option<LayerRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM layers WHERE diff_id = ?1"))?;
     Ok(statement.query_row([Bytes32::from(diff_id)], LayerRecord::from_row).optional()?)
+}
+
+fn records(tx: &Transaction, layers: &[DiffId]) -> Result<Vec<LayerRecord>, StoreError> {
+    layers.iter().map(|id| find(tx, id)?.ok_or(StoreError::MissingLayer(*id))).collect()
 }
 
 /// Which index shows a layer on top of `below`: empty unless it depends on the layers there.

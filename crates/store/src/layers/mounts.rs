@@ -1,7 +1,8 @@
 //! Layers as values that `runtime` mounts.
-use super::{LayerMode, LayerRecord, Layers, variant, variants};
+use super::opened::index_length;
+use super::{LayerMode, LayerRecord, Layers, records, variant, variants};
 use crate::StoreError;
-use crate::root::{create_directory, mount_name};
+use crate::root::{create_directory, is_whole, mount_name};
 use std::path::PathBuf;
 use strata_layer::mount::{LayerMount, LayerSource};
 use strata_oci::DiffId;
@@ -28,23 +29,29 @@ impl Layers {
         wanted: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<LayerMount>, StoreError> {
         let mode = self.known_mode()?;
-        let records = self.records(layers)?;
-        let all = records.iter().zip(variants(&records)).enumerate();
-        all.filter(|(position, _)| wanted(*position))
-            .map(|(position, (record, variant))| self.mount(mode, record, &variant, &layers[..position]))
-            .collect()
+        let stack = self.core.db.read(|tx| {
+            let records = records(tx, layers)?;
+            let variants: Vec<String> = variants(&records).collect();
+            let stack = records.into_iter().zip(variants).map(|(record, variant)| {
+                let index = index_length(tx, &record.diff_id, &variant)?;
+                Ok(Member { record, variant, index })
+            });
+            stack.collect::<Result<Vec<_>, StoreError>>()
+        })?;
+        let wanted = stack.iter().enumerate().filter(|(position, _)| wanted(*position));
+        wanted.map(|(position, member)| self.mount(mode, member, &layers[..position])).collect()
     }
 
-    fn mount(
-        &self,
-        mode: LayerMode,
-        record: &LayerRecord,
-        variant: &str,
-        below: &[DiffId],
-    ) -> Result<LayerMount, StoreError> {
+    fn mount(&self, mode: LayerMode, member: &Member, below: &[DiffId]) -> Result<LayerMount, StoreError> {
+        let Member { record, variant, index } = member;
         let diff_id = &record.diff_id;
-        self.checked_tar(record)?;
-        if !self.has_index(diff_id, variant)? {
+        let (index_path, tar) = (self.core.root.index(diff_id, variant), self.core.root.tar(diff_id));
+        is_whole(&tar, record.tar_length)?.map_err(|what| record.damaged(what))?;
+        let has_index = match index {
+            Some(length) => is_whole(&index_path, *length)?.is_ok(),
+            None => false,
+        };
+        if !has_index {
             // Opening makes the index.
             self.open_layer(diff_id, below)?;
         }
@@ -54,13 +61,23 @@ impl Layers {
             self.unpack_once(diff_id, below, &directory)?;
             return Ok(LayerMount { source: LayerSource::Tree, target });
         }
-        create_directory(&directory, 0o711)?;
-        create_directory(&target, 0o755)?;
-        let (index, tar) = (self.core.root.index(diff_id, variant), self.core.root.tar(diff_id));
+        // Looking is cheaper than trying, and a stack of hundreds is mostly there.
+        if !target.is_dir() {
+            create_directory(&directory, 0o711)?;
+            create_directory(&target, 0o755)?;
+        }
         let source = match mode {
-            LayerMode::Erofs => LayerSource::Erofs { index, tar },
-            _ => LayerSource::ErofsLoop { index, tar },
+            LayerMode::Erofs => LayerSource::Erofs { index: index_path, tar },
+            _ => LayerSource::ErofsLoop { index: index_path, tar },
         };
         Ok(LayerMount { source, target })
     }
+}
+
+/// A layer of a stack that is to be mounted.
+struct Member {
+    record: LayerRecord,
+    variant: String,
+    /// Length of the index, if there is a record of it.
+    index: Option<u64>,
 }

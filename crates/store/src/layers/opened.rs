@@ -3,10 +3,10 @@ use super::ingest::{IndexFile, record_index};
 use super::{LayerRecord, Layers, variant, variants};
 use crate::StoreError;
 use crate::db::Bytes32;
-use crate::root::sync_directory;
+use crate::root::{is_whole, sync_directory};
 use crate::staging::Staging;
 use fs_err as fs;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use strata_layer::{Layer, Limits, Stack};
@@ -187,17 +187,23 @@ impl Layers {
 
     /// Length of an index by its record.
     pub(super) fn index_length(&self, diff_id: &DiffId, variant: &str) -> Result<Option<u64>, StoreError> {
-        self.core.db.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT length FROM layer_indexes WHERE diff_id = ?1 AND variant = ?2")?;
-            Ok(statement.query_row(params![Bytes32::from(diff_id), variant], |row| row.get(0)).optional()?)
-        })
+        self.core.db.read(|tx| index_length(tx, diff_id, variant))
     }
 
     /// True when the index is recorded and its file has the recorded length.
     pub(super) fn has_index(&self, diff_id: &DiffId, variant: &str) -> Result<bool, StoreError> {
         let Some(length) = self.index_length(diff_id, variant)? else { return Ok(false) };
-        Ok(fs::metadata(self.core.root.index(diff_id, variant))
-            .is_ok_and(|metadata| metadata.len() == length))
+        Ok(is_whole(&self.core.root.index(diff_id, variant), length)?.is_ok())
     }
+}
+
+/// Length of an index by its record.
+pub(super) fn index_length(
+    tx: &Transaction,
+    diff_id: &DiffId,
+    variant: &str,
+) -> Result<Option<u64>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT length FROM layer_indexes WHERE diff_id = ?1 AND variant = ?2")?;
+    Ok(statement.query_row(params![Bytes32::from(diff_id), variant], |row| row.get(0)).optional()?)
 }
