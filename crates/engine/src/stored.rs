@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use strata_runtime::net::{PortBinding, PublishSpec};
 use strata_runtime::spec::ContainerSpec;
+use strata_store::ContainerRecord;
 
 /// The configuration of a container, and what starting it added.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,6 +46,25 @@ pub(crate) struct Stored {
     pub(crate) interactive: bool,
     /// Where it is on the bridge, once it runs.
     pub(crate) endpoint: Option<StoredEndpoint>,
+}
+
+/// What lists show of it. To read the rest of a thousand would take half of the time of listing them.
+#[derive(Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    pub(crate) spec: ListedSpec,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) network: String,
+    pub(crate) exposed: Vec<String>,
+    pub(crate) mounts: Vec<ShownMount>,
+    pub(crate) endpoint: Option<StoredEndpoint>,
+}
+
+/// Of its [`ContainerSpec`], what lists show.
+#[derive(Deserialize)]
+pub(crate) struct ListedSpec {
+    pub(crate) args: Vec<String>,
 }
 
 /// What was asked for, besides what came of it.
@@ -99,9 +119,19 @@ impl Stored {
         serde_json::to_string(self).expect("strings, numbers and lists always serialise")
     }
 
-    pub(crate) fn parse(container: &strata_store::ContainerRecord) -> Result<Self, EngineError> {
-        serde_json::from_str(&container.config).map_err(|error| {
-            EngineError::Invalid(format!("the record of container {} is damaged: {error}", container.id))
-        })
+    pub(crate) fn parse(container: &ContainerRecord) -> Result<Self, EngineError> {
+        parsed(container)
     }
+}
+
+impl Listed {
+    pub(crate) fn parse(container: &ContainerRecord) -> Result<Self, EngineError> {
+        parsed(container)
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(container: &'a ContainerRecord) -> Result<T, EngineError> {
+    serde_json::from_str(&container.config).map_err(|error| {
+        EngineError::Invalid(format!("the record of container {} is damaged: {error}", container.id))
+    })
 }

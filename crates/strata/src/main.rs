@@ -36,9 +36,11 @@ fn main() -> ExitCode {
 
 fn parse() -> Result<cli::Cli, failure::Failure> {
     // Made once: of some two hundred flags, it takes longer than most commands do.
-    let tree = usage::tree();
+    let mut tree = usage::tree();
     let arguments = usage::Invocation::of_process(&tree).arguments().map_err(failure::Failure::flag)?;
-    let parsed = tree.try_get_matches_from(arguments);
+    let parsed = tree.try_get_matches_from_mut(arguments);
+    // Thousands of strings, which the end of the process frees sooner.
+    std::mem::forget(tree);
     parsed
         .and_then(|matches| cli::Cli::from_arg_matches(&matches))
         .map_err(|error| failure::from_clap(&error, usage::Invocation::current()))

@@ -26,12 +26,19 @@ pub(crate) fn define(commands: fn() -> Command) {
     DEFINITION.get_or_init(|| commands);
 }
 
-/// The whole command tree: called as the user called it, with Docker's usage lines.
+/// The command tree, called as the user called it. Docker's usage lines have the commands whose names are among the
+/// arguments of this process: nobody sees the others', and to write them all takes as long as many a command does.
 pub(crate) fn tree() -> Command {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    tree_with(&|name| words.iter().any(|word| word == name))
+}
+
+/// The command tree with the usage lines of those commands, and whatever they are in, whose name is `wanted`.
+fn tree_with(wanted: &dyn Fn(&str) -> bool) -> Command {
     let program = program_name();
     // None are there where a test calls a single function that refuses something.
     let commands = DEFINITION.get().map_or_else(|| Command::new(program), |commands| commands());
-    describe(commands.name(program).bin_name(program).args_override_self(true), program)
+    describe(commands.name(program).bin_name(program).args_override_self(true), program, wanted)
 }
 
 /// `docker` when called by that name, `strata` otherwise.
@@ -43,13 +50,16 @@ pub(crate) fn program_name() -> &'static str {
     }
 }
 
-fn describe(command: Command, path: &str) -> Command {
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+fn describe(command: Command, path: &str, wanted: &dyn Fn(&str) -> bool) -> Command {
+    let is_wanted =
+        |sub: &&Command| wanted(sub.get_name()) || sub.get_all_aliases().any(|alias| wanted(alias));
+    let names: Vec<String> =
+        command.get_subcommands().filter(is_wanted).map(|sub| sub.get_name().to_owned()).collect();
     let usage = usage_of(&command, path);
     let command = command.override_usage(usage).mut_args(as_docker_lists);
     names.into_iter().fold(command, |command, name| {
         let path = format!("{path} {name}");
-        command.mut_subcommand(name, |sub| describe(sub, &path))
+        command.mut_subcommand(name, |sub| describe(sub, &path, wanted))
     })
 }
 
@@ -292,7 +302,7 @@ mod tests {
 
     fn of(line: &str) -> Invocation<'static> {
         define(<crate::cli::Cli as clap::CommandFactory>::command);
-        Invocation::of(Cow::Owned(tree()), line.split(' ').map(OsString::from))
+        Invocation::of(Cow::Owned(tree_with(&|_| true)), line.split(' ').map(OsString::from))
     }
 
     fn rewritten(line: &str) -> String {
@@ -320,6 +330,19 @@ mod tests {
         assert_eq!(of("--root=/x ps").path, "ps");
         assert_eq!(of("run -it busybox ps").path, "run");
         assert_eq!(of("image nosuch").path, "image");
+    }
+
+    #[test]
+    fn a_command_that_is_named_has_dockers_usage_line() {
+        define(<crate::cli::Cli as clap::CommandFactory>::command);
+        let all = tree_with(&|_| true);
+        let named = tree_with(&|name| ["image", "ls"].contains(&name));
+        let line = |tree: &Command| {
+            let image = tree.find_subcommand("image").expect("there");
+            image.find_subcommand("ls").expect("there").clone().render_usage().to_string()
+        };
+        assert!(line(&named).contains("image ls [OPTIONS] [REPOSITORY[:TAG]]"), "{}", line(&named));
+        assert_eq!(line(&named), line(&all));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `ps`.
 use super::{ContainerFilter, ContainerState, ContainerSummary};
-use crate::stored::Stored;
+use crate::stored::Listed;
 use crate::{Engine, EngineError};
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use strata_oci::ImageId;
 use strata_store::{ContainerRecord, ContainerState as Recorded};
 
@@ -21,10 +22,16 @@ impl Engine {
         records.truncate(filter.last.unwrap_or(usize::MAX));
         let tests = self.tests(&filter.filters)?;
         let mut found = Vec::new();
+        let mut names = ImageNames::new();
         for record in records {
-            let stored = Stored::parse(&record)?;
+            let stored = Listed::parse(&record)?;
             if tests.iter().all(|test| test(&record, &stored)) {
-                found.push(self.summary(&record, stored)?);
+                // Many containers have one image: it is looked for once.
+                let image = match names.entry((record.image, stored.image.clone())) {
+                    Entry::Occupied(known) => known.get().clone(),
+                    Entry::Vacant(new) => new.insert(self.image_name(&record, &stored)?).clone(),
+                };
+                found.push(summary(record, stored, image));
             }
         }
         Ok(found)
@@ -39,29 +46,8 @@ impl Engine {
         Ok((self.store().container_size(&record.id)?, image))
     }
 
-    fn summary(&self, record: &ContainerRecord, stored: Stored) -> Result<ContainerSummary, EngineError> {
-        Ok(ContainerSummary {
-            id: record.id.clone(),
-            name: record.name.clone(),
-            image: self.image_name(record, &stored)?,
-            image_id: stored.image_id.clone(),
-            command: stored.spec.args.clone(),
-            created: record.created,
-            state: state(&record.state),
-            ports: ports(&stored, record.state.is_alive()),
-            labels: stored.labels,
-            mounts: stored
-                .mounts
-                .iter()
-                .map(|mount| if mount.name.is_empty() { mount.source.clone() } else { mount.name.clone() })
-                .collect(),
-            volumes: stored.mounts.iter().filter(|mount| !mount.name.is_empty()).count(),
-            networks: vec![stored.network],
-        })
-    }
-
     /// The name it was made with, as long as that still means the same image; its short ID afterwards.
-    fn image_name(&self, record: &ContainerRecord, stored: &Stored) -> Result<String, EngineError> {
+    fn image_name(&self, record: &ContainerRecord, stored: &Listed) -> Result<String, EngineError> {
         let Some(id) = record.image else { return Ok(stored.image.clone()) };
         let named = stored
             .image
@@ -168,7 +154,31 @@ fn name_pattern(text: &str) -> Result<regex_lite::Regex, EngineError> {
         .map_err(|error| EngineError::Invalid(format!("invalid filter 'name={text}': {error}")))
 }
 
-type Test = Box<dyn Fn(&ContainerRecord, &Stored) -> bool>;
+type Test = Box<dyn Fn(&ContainerRecord, &Listed) -> bool>;
+
+/// What containers show as the name of their image, by its ID and the name that they were made with.
+type ImageNames = HashMap<(Option<ImageId>, String), String>;
+
+fn summary(record: ContainerRecord, stored: Listed, image: String) -> ContainerSummary {
+    ContainerSummary {
+        image,
+        ports: ports(&stored, record.state.is_alive()),
+        state: state(&record.state),
+        id: record.id,
+        name: record.name,
+        created: record.created,
+        image_id: stored.image_id,
+        command: stored.spec.args,
+        labels: stored.labels,
+        volumes: stored.mounts.iter().filter(|mount| !mount.name.is_empty()).count(),
+        mounts: stored
+            .mounts
+            .into_iter()
+            .map(|mount| if mount.name.is_empty() { mount.source } else { mount.name })
+            .collect(),
+        networks: vec![stored.network],
+    }
+}
 
 pub(super) fn status(state: &Recorded) -> &'static str {
     match state {
@@ -193,7 +203,7 @@ fn state(state: &Recorded) -> ContainerState {
 }
 
 /// `0.0.0.0:80->80/tcp, [::]:80->80/tcp`, and exposed ports that are not published, of a running container.
-fn ports(stored: &Stored, alive: bool) -> Vec<String> {
+fn ports(stored: &Listed, alive: bool) -> Vec<String> {
     // Without a network of its own it has no ports to show.
     let Some(endpoint) = stored.endpoint.as_ref().filter(|_| alive) else { return Vec::new() };
     let bindings: Vec<_> = endpoint.bindings.iter().collect();

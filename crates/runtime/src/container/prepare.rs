@@ -381,6 +381,13 @@ fn thermal_throttle() -> &'static [PathBuf] {
     static PATHS: std::sync::OnceLock<Vec<PathBuf>> = std::sync::OnceLock::new();
     PATHS.get_or_init(|| {
         let Ok(cpus) = fs_err::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
-        cpus.flatten().map(|cpu| cpu.path().join("thermal_throttle")).filter(|path| path.exists()).collect()
+        // `cpu0`, not `cpufreq`.
+        let is_cpu =
+            |name: &[u8]| name.strip_prefix(b"cpu").is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
+        cpus.flatten()
+            .filter(|entry| is_cpu(entry.file_name().as_encoded_bytes()))
+            .map(|cpu| cpu.path().join("thermal_throttle"))
+            .filter(|path| path.exists())
+            .collect()
     })
 }

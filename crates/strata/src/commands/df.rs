@@ -91,7 +91,7 @@ impl Df {
         let mut text = if self.verbose {
             verbose(&usage, now())?
         } else {
-            SUMMARY.render(self.format.as_deref(), &summary(&usage))?
+            SUMMARY.render(self.format.as_deref(), summary(&usage))?
         };
         if self.disk {
             text.push_str(&format!(
@@ -215,11 +215,11 @@ fn verbose(usage: &DiskUsage, now: Timestamp) -> Result<String, crate::failure::
         .collect();
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
-        IMAGES.render(None, &images)?,
-        CONTAINERS.render(None, &containers)?,
-        VOLUMES.render(None, &volumes)?,
+        IMAGES.render(None, images)?,
+        CONTAINERS.render(None, containers)?,
+        VOLUMES.render(None, volumes)?,
         units::size(usage.cache_only_size),
-        CACHE.render(None, &cache)?,
+        CACHE.render(None, cache)?,
     ))
 }
 

@@ -62,7 +62,7 @@ impl History {
             (Some(format), _) if format == "table" => &table,
             (Some(format), _) => format,
         };
-        emit(&columns.render(Some(format), &rows)?)?;
+        emit(&columns.render(Some(format), rows)?)?;
         Ok(0)
     }
 

@@ -69,7 +69,7 @@ impl Images {
         };
         let format =
             if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
-        let mut text = columns.render(format, &rows)?;
+        let mut text = columns.render(format, rows)?;
         if self.quiet && self.format.is_none() {
             text = without_repeats(&text);
         }

@@ -82,7 +82,7 @@ impl Ps {
         };
         let format =
             if self.quiet && self.format.is_none() { Some("{{.ID}}") } else { self.format.as_deref() };
-        emit(&columns.render(format, &rows)?)?;
+        emit(&columns.render(format, rows)?)?;
         Ok(0)
     }
 }

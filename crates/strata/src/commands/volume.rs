@@ -137,7 +137,7 @@ fn list(global: &Global, quiet: bool, filters: &[(String, String)], format: Opti
         }
     }
     let format = if quiet { Some("{{.Name}}") } else { format };
-    emit(&COLUMNS.render(format, &rows)?)?;
+    emit(&COLUMNS.render(format, rows)?)?;
     Ok(0)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// The whole output.
-    pub(crate) fn render(&self, format: Option<&str>, rows: &[Row]) -> Result<String, Failure> {
+    pub(crate) fn render(&self, format: Option<&str>, rows: Vec<Row>) -> Result<String, Failure> {
         let format = match format {
             None | Some("table") => self.default,
             Some(format) => format,
@@ -38,7 +38,7 @@ impl Columns {
             let mut text = self.execute(&template, &Value::Object(headers), Mode::Header)?;
             text.push('\n');
             for row in rows {
-                text.push_str(&self.execute(&template, &Value::Object(row.clone()), Mode::Row)?);
+                text.push_str(&self.execute(&template, &Value::Object(row), Mode::Row)?);
                 text.push('\n');
             }
             return Ok(table::lay_out_text(&text));
@@ -46,7 +46,7 @@ impl Columns {
         let template = self.parse(format)?;
         let mut text = String::new();
         for row in rows {
-            text.push_str(&self.execute(&template, &Value::Object(row.clone()), Mode::Row)?);
+            text.push_str(&self.execute(&template, &Value::Object(row), Mode::Row)?);
             text.push('\n');
         }
         Ok(text)

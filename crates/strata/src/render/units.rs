@@ -1,6 +1,8 @@
 //! Human sizes and durations, digit for digit as Docker prints them.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::sync::OnceLock;
 
 /// `946.2MB`: base 1000, four significant digits.
 pub(crate) fn size(bytes: u64) -> String {
@@ -72,14 +74,26 @@ pub(crate) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
+/// This machine's zone, from its file: asked by name, jiff walks through the whole directory of zones first, which takes
+/// longer than listing a hundred images.
+fn local_zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    let from_file = || {
+        let is_named = std::env::var_os("TZ").is_some();
+        let file = if is_named { None } else { fs_err::read("/etc/localtime").ok() };
+        file.and_then(|bytes| TimeZone::tzif("Local", &bytes).ok()).unwrap_or_else(TimeZone::system)
+    };
+    ZONE.get_or_init(from_file).clone()
+}
+
 /// `2026-11-21 13:15:00 +0000 UTC`, as `--format '{{.CreatedAt}}'` shows it (local zone).
 pub(crate) fn go_time(time: Timestamp) -> String {
-    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    time.to_zoned(local_zone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 /// RFC 3339 with the local offset and whole seconds, as `history --human=false` shows it.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    let text = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    let text = time.to_zoned(local_zone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
     text.strip_suffix("+00:00").map(|utc| format!("{utc}Z")).unwrap_or(text)
 }
 
