@@ -12,7 +12,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use strata_http::{Client, Options, Redirects, Request, Response, Retry, TlsFault, Url};
+use strata_http::{Client, Error as HttpError, Options, Redirects, Request, Response, Retry, TlsFault, Url};
 
 /// One machine that stands for a registry.
 pub(crate) struct Endpoint {
@@ -398,7 +398,12 @@ impl Endpoint {
                     return Ok(base);
                 }
                 Err(error) => {
-                    let hopeless = !error.is_transient() && !matches!(error, strata_http::Error::Tls { .. });
+                    // Each scheme may have a proxy of its own, which alone knows the name, or allows no tunnel to this port.
+                    let of_scheme = matches!(
+                        error,
+                        HttpError::Tls { .. } | HttpError::Proxy { .. } | HttpError::Unresolved { .. }
+                    );
+                    let hopeless = !error.is_transient() && !of_scheme;
                     let host = Subject::Host(self.host());
                     let secured = error.tls().is_some_and(|fault| fault != TlsFault::PlainHttp);
                     match first {
