@@ -140,7 +140,7 @@ fn what_docker_has_and_strata_has_not_is_no_typing_mistake() {
         "network ls",
         "run --gpus all image",
         "run --memory-swap=1g image",
-        "build --memory 1g .",
+        "build --cgroup-parent x .",
         "build --provenance=mode=max .",
         "rmi --gpus",
     ]));
