@@ -4,6 +4,7 @@ use crate::error::Limits;
 use crate::forward::{ForwardProxy, Names};
 use crate::proxies::{self, Proxies};
 use crate::request::{Payload, Upload};
+use crate::secure::Secured;
 use crate::tls::{Identity, Trust};
 use crate::{Error, Request, Response};
 use std::fmt;
@@ -14,10 +15,7 @@ use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LOCATION};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use ureq::tls::TlsConfig;
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector, RustlsConnector, SocksConnector, TcpConnector,
-};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector, TcpConnector};
 use ureq::{Agent, AsSendBody, Proxy, SendBody};
 use url::Url;
 
@@ -214,19 +212,19 @@ impl Shared {
             return Ok(agent);
         }
         let tls = https || proxy.is_some_and(|proxy| proxy.starts_with("https://"));
-        let tls = tls.then(|| self.trust.config());
-        let direct = self.config(tls.as_ref(), None);
-        let config = self.config(tls.as_ref(), proxy.map(proxies::parse).transpose()?);
+        let secured = Secured { config: tls.then(|| self.trust.config()) };
+        let direct = self.config(None);
+        let config = self.config(proxy.map(proxies::parse).transpose()?);
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ForwardProxy { direct })
                 .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
-                .chain(RustlsConnector::default());
+                .chain(secured);
         Ok(slot.get_or_init(|| Agent::with_parts(config, connector, Names::default())))
     }
 
-    fn config(&self, tls: Option<&TlsConfig>, proxy: Option<Proxy>) -> Config {
+    fn config(&self, proxy: Option<Proxy>) -> Config {
         let options = &self.options;
         Config::builder()
             .http_status_as_error(false)
@@ -234,7 +232,6 @@ impl Shared {
             .max_redirects(0)
             .proxy(proxy)
             .user_agent(&options.user_agent)
-            .tls_config(tls.cloned().unwrap_or_default())
             .timeout_resolve(Some(options.connect_timeout))
             .timeout_connect(Some(options.connect_timeout))
             .timeout_per_read(Some(options.idle_timeout))

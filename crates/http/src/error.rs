@@ -241,11 +241,36 @@ impl Error {
     }
 }
 
+/// Other reasons than certificates.
+fn said(error: &(dyn StdError + Send + Sync + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("the other side ended it: {}", in_words(&format!("{alert:?}")))
+        }
+        Some(rustls::Error::PeerIncompatible(why)) => {
+            format!("the other side is incompatible: {}", in_words(&format!("{why:?}")))
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// `HandshakeFailure` becomes `handshake failure`.
+fn in_words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
 /// rustls names its reasons like types.
 fn tls_sentence(error: &(dyn StdError + Send + Sync + 'static)) -> String {
     use rustls::CertificateError as Reason;
     let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() else {
-        return error.to_string();
+        return said(error);
     };
     match reason {
         Reason::UnknownIssuer => "the certificate is signed by an unknown authority".to_owned(),
@@ -257,6 +282,21 @@ fn tls_sentence(error: &(dyn StdError + Send + Sync + 'static)) -> String {
         Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
             "the certificate is for another name".to_owned()
         }
-        _ => error.to_string(),
+        Reason::Revoked => "the certificate was revoked".to_owned(),
+        Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => {
+            "the certificate is not one for servers".to_owned()
+        }
+        Reason::BadEncoding => "the certificate cannot be read".to_owned(),
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate is signed in a way that is not supported any more, or not yet".to_owned()
+        }
+        Reason::Other(other) => match other.0.downcast_ref() {
+            Some(webpki::Error::CaUsedAsEndEntity) => {
+                "the certificate is an authority's own, and not one of those that this machine trusts".to_owned()
+            }
+            _ => format!("the certificate is not valid: {other}"),
+        },
+        other => format!("the certificate is not valid: {other}"),
     }
 }

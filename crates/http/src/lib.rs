@@ -44,6 +44,7 @@ mod request;
 mod response;
 mod resumed;
 mod retry;
+mod secure;
 mod tls;
 
 pub use address::redact;

@@ -1,11 +1,14 @@
 //! Whom to trust, and who we are.
 use crate::Error;
-use rustls::crypto::ring;
+use crate::secure::Verifier;
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 /// A client certificate and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +21,8 @@ pub struct Identity {
 
 /// Everything that was read from the caller's files.
 pub(crate) struct Trust {
-    own: Vec<Certificate<'static>>,
-    identity: Option<ClientCert>,
+    own: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<CertifiedKey>>,
     insecure: bool,
 }
 
@@ -38,25 +41,41 @@ impl Trust {
     }
 
     /// The system's certificates are only looked for here, when there is something to connect to.
-    pub(crate) fn config(&self) -> TlsConfig {
-        let mut roots = if self.insecure { Vec::new() } else { system().to_vec() };
-        roots.extend(self.own.iter().cloned());
-        TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .client_cert(self.identity.clone())
-            .disable_verification(self.insecure)
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build()
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Arc::new(self.verifier(&provider));
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring's provider has ciphers for every version of TLS")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        Arc::new(match &self.identity {
+            Some(identity) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity))))
+            }
+            None => builder.with_no_client_auth(),
+        })
+    }
+
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Verifier {
+        let algorithms = provider.signature_verification_algorithms;
+        if self.insecure {
+            return Verifier::Anybody(algorithms);
+        }
+        let mut roots = RootCertStore::empty();
+        // What is no authority's certificate is left out, as every TLS client does.
+        roots.add_parsable_certificates(system().iter().chain(&self.own).cloned());
+        match WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build() {
+            Ok(authorities) => Verifier::Trusted { authorities, own: self.own.clone() },
+            Err(_) => Verifier::Nobody(algorithms),
+        }
     }
 }
 
 /// Read once: it takes milliseconds. A certificate that cannot be read is left out, as every TLS client does.
-fn system() -> &'static [Certificate<'static>] {
-    static ROOTS: OnceLock<Vec<Certificate<'static>>> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let found = rustls_native_certs::load_native_certs();
-        found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
-    })
+fn system() -> &'static [CertificateDer<'static>] {
+    static ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+    ROOTS.get_or_init(|| rustls_native_certs::load_native_certs().certs)
 }
 
 fn bad(path: &Path, why: impl ToString) -> Error {
@@ -72,42 +91,24 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The certificates of a PEM file; other things in it are passed over.
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let mut found = Vec::new();
-    for item in parse_pem(&read(path)?) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(path, error))? {
-            found.push(certificate);
-        }
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(bad(path, "holds no PEM certificate")),
+        other => other.map_err(|error| bad(path, format!("damaged PEM: {error}"))),
     }
-    if found.is_empty() { Err(bad(path, "holds no PEM certificate")) } else { Ok(found) }
 }
 
-fn client(identity: &Identity) -> Result<ClientCert, Error> {
+fn client(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     let chain = certificates(&identity.certificates)?;
-    let pem = read(&identity.key)?;
-    let no_key = || bad(&identity.key, "holds no PEM private key");
-    fit(identity, &chain, PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key())?)?;
-    let key = PrivateKey::from_pem(&pem).map_err(|_| no_key())?;
-    Ok(ClientCert::new_with_certs(&chain, key))
-}
-
-/// ureq takes for granted that the pair is usable: rustls is asked first.
-fn fit(
-    identity: &Identity,
-    chain: &[Certificate<'static>],
-    key: PrivateKeyDer<'static>,
-) -> Result<(), Error> {
-    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
-    rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(&identity.key, error))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_client_auth_cert(chain, key)
-        .map(drop)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                bad(&identity.key, format!("is not the key of {}", identity.certificates.display()))
-            }
-            other => bad(&identity.key, other),
-        })
+    let key = PrivateKeyDer::from_pem_slice(&read(&identity.key)?)
+        .map_err(|_| bad(&identity.key, "holds no PEM private key"))?;
+    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+        Ok(identity) => Ok(Arc::new(identity)),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(bad(&identity.key, format!("is not the key of {}", identity.certificates.display())))
+        }
+        Err(other) => Err(bad(&identity.key, other)),
+    }
 }

@@ -71,13 +71,61 @@ fn authorities_are_the_systems_and_ours() {
     assert!(error.to_string().ends_with("TLS: the certificate is for another name"), "{error}");
 }
 
+/// `openssl req -x509` makes certificates that call themselves an authority's, and Docker's documentation makes a registry's so.
+#[test]
+fn a_servers_own_certificate_is_believed_where_it_was_put_by_the_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = |days: &str, file: &str| {
+        let outcome = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=registry", "-days", days])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:inside.test"])
+            .arg("-keyout")
+            .arg(directory.path().join(format!("{file}.key")))
+            .arg("-out")
+            .arg(directory.path().join(format!("{file}.crt")))
+            .stderr(std::process::Stdio::null())
+            .status();
+        outcome.is_ok_and(|status| status.success())
+    };
+    if !made("2", "own") || !made("2", "other") {
+        println!("SKIP: no openssl");
+        return;
+    }
+    let file = |name: &str| directory.path().join(name);
+    let port = own_server(&file("own.crt"), &file("own.key")).port;
+    let trusting =
+        |names: &[&str]| Options { authorities: names.iter().map(|name| file(name)).collect(), ..Options::default() };
+    assert_eq!(ask(port, trusting(&["other.crt", "own.crt"])).unwrap(), b"/");
+    let error = ask(port, trusting(&["other.crt"])).unwrap_err().to_string();
+    let wanted = "TLS: the certificate is an authority's own, and not one of those that this machine trusts";
+    assert!(error.ends_with(wanted), "{error}");
+    let client = Client::new(trusting(&["own.crt"])).unwrap();
+    let error = client.send(Request::get(format!("https://localhost:{port}/"))).unwrap_err().to_string();
+    assert!(error.ends_with("TLS: the certificate is for another name"), "{error}");
+}
+
+fn own_server(certificate: &Path, key: &Path) -> Server {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let config = Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    Server::wrapped(
+        |_, out| answer(out, "200 OK", &[], b"/"),
+        move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(Box::new(StreamOwned::new(connection, stream)))
+        },
+    )
+}
+
 #[test]
 fn a_server_may_want_to_know_who_we_are() {
     let Some(authority) = authority() else { return };
     let port = server(&authority, true).port();
     let anonymous = Options { authorities: vec![authority.file("ca.crt")], ..Options::default() };
     let error = ask(port, anonymous.clone()).unwrap_err();
-    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    assert!(error.to_string().contains("certificate required"), "{error}");
     let known = Options { identity: Some(identity(&authority, "client.cert", "client.key")), ..anonymous };
     assert_eq!(ask(port, known).unwrap(), b"/secure");
 }
