@@ -148,7 +148,7 @@ impl Copier<'_> {
             return Ok(self.push(name, to)?);
         }
         let origin = self.origin(&request.source)?;
-        let root = choose::root(&*origin, request.platform.as_ref(), &request.source)?;
+        let root = choose::fitting_root(&*origin, request.platform.as_ref(), &request.source)?;
         if let Place::Local(name) = &request.destination {
             return self.take_in(&*origin, &root, Some(&request.source), name);
         }

@@ -187,6 +187,19 @@ impl EngineError {
         }
     }
 
+    /// Whether the disk, or somebody's share of it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        // Not by way of the causes: an error that is only passed on is none of its own causes.
+        let io = match self {
+            Self::Io(error)
+            | Self::Store(StoreError::Io(error))
+            | Self::Layer { source: LayerError::Io(error), .. } => error,
+            _ => return false,
+        };
+        matches!(io.kind(), StorageFull | QuotaExceeded)
+    }
+
     /// What to do about it, where the error does not say that already.
     pub fn hint(&self) -> Option<String> {
         match self {

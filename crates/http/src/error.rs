@@ -165,6 +165,7 @@ impl Error {
             Some(Cause::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             )) => TlsFault::UnknownAuthority,
+            Some(cause) if crate::secure::is_an_authority(cause) => TlsFault::UnknownAuthority,
             // A server that speaks TLS 1.2 has no alert of its own for this.
             Some(Cause::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate)) => {
                 TlsFault::ClientCertificate
@@ -293,7 +294,8 @@ fn tls_sentence(error: &(dyn StdError + Send + Sync + 'static)) -> String {
         }
         Reason::Other(other) => match other.0.downcast_ref() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
-                "the certificate is an authority's own, and not one of those that this machine trusts".to_owned()
+                "the certificate is an authority's own, and not one of those that this machine trusts"
+                    .to_owned()
             }
             _ => format!("the certificate is not valid: {other}"),
         },

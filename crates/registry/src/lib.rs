@@ -41,6 +41,8 @@ mod credentials;
 mod endpoint;
 mod error;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hosts;
 mod list;
 mod login;

@@ -93,7 +93,7 @@ fn elsewhere(url: &Url, subject: Subject<'_>) -> Error {
     }
 }
 
-fn next_link(header: &str) -> Option<&str> {
+pub(crate) fn next_link(header: &str) -> Option<&str> {
     let mut rest = header;
     while let Some((_, link)) = rest.split_once('<') {
         let (target, after) = link.split_once('>')?;

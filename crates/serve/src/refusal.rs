@@ -60,7 +60,7 @@ pub(crate) enum Refusal {
     ReadOnly(&'static str),
     #[error("the upstream registry cannot be asked: {0}")]
     Upstream(String),
-    #[error("the registry cannot write or read its directory")]
+    #[error("{}", if .0.is_full() { "no space is left on the registry's disk" } else { "the registry cannot write or read its directory" })]
     Storage(#[from] StorageError),
 }
 
@@ -91,6 +91,15 @@ impl Refusal {
             Self::Storage(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// What whoever runs the registry should hear of: a client is not told about paths.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Storage(error) => Some(error.to_string()),
+            Self::Upstream(why) => Some(format!("the upstream registry: {why}")),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Listening, connections, and the end.
 
 mod connection;
+mod patient;
 mod tls;
 
 use crate::mirror::{Mirror, Upstream};

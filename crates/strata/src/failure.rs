@@ -83,7 +83,13 @@ impl Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        let text = with_causes(&error);
+        let mut text = with_causes(&error);
+        if error.is_disk_full() {
+            text.push_str(
+                "; make room there: `strata system df --disk` shows what is stored, `strata image prune -a` and \
+                 `strata builder prune -a` remove what nothing uses",
+            );
+        }
         if matches!(error, EngineError::Transfer(TransferError::Cancelled)) {
             return Self::with_code(text, 130);
         }

@@ -27,9 +27,15 @@ struct State {
 impl Archive {
     pub(super) fn create(path: &Path, name: Option<&Reference>) -> Result<Self, CopyError> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let staged = tempfile::Builder::new()
-            .prefix(".copy-")
-            .tempfile_in(directory.unwrap_or_else(|| Path::new(".")))?;
+        let directory = directory.unwrap_or_else(|| Path::new("."));
+        let staged = tempfile::Builder::new().prefix(".copy-").tempfile_in(directory).map_err(|error| {
+            // Its own words are about a name that nobody gave.
+            let error = error.raw_os_error().map_or(error, std::io::Error::from_raw_os_error);
+            CopyError::Container {
+                path: path.to_owned(),
+                why: format!("nothing can be written to {}: {error}", directory.display()),
+            }
+        })?;
         let state = State {
             tar: tar::Builder::new(staged),
             written: BTreeSet::new(),

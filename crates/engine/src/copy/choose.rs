@@ -1,5 +1,5 @@
 //! Which image of an index.
-use super::{CopyError, Document, Origin, Place};
+use super::{CopyError, Document, Origin, Place, remote};
 use strata_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 /// One image behind a name.
@@ -56,7 +56,34 @@ pub(super) fn root(
     platform: Option<&Platform>,
     place: &Place,
 ) -> Result<Document, CopyError> {
+    within(origin, origin.root()?, platform, place)
+}
+
+/// Like [`root`]; an image that stands alone, in no index, has to say in its config that it is for the platform. What is
+/// no image runs nowhere and anywhere.
+pub(super) fn fitting_root(
+    origin: &dyn Origin,
+    platform: Option<&Platform>,
+    place: &Place,
+) -> Result<Document, CopyError> {
     let root = origin.root()?;
+    if let Some(wanted) = platform.filter(|_| is_manifest(&root.media_type)) {
+        let config = remote::read(origin, &manifest(&root)?.config)?;
+        let own = serde_json::from_slice::<Platform>(&config).ok().filter(|own| !own.os.is_empty());
+        if let Some(own) = own.filter(|own| wanted.suits(own).is_none()) {
+            let (place, platform) = (place.to_string(), wanted.to_string());
+            return Err(CopyError::Platform { place, platform, there: vec![own.to_string()] });
+        }
+    }
+    within(origin, root, platform, place)
+}
+
+fn within(
+    origin: &dyn Origin,
+    root: Document,
+    platform: Option<&Platform>,
+    place: &Place,
+) -> Result<Document, CopyError> {
     match platform {
         Some(platform) if is_index(&root.media_type) => {
             let chosen = choose(index(&root)?.manifests, platform, &place.to_string())?;

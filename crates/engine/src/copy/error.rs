@@ -113,5 +113,9 @@ impl From<strata_registry::Error> for CopyError {
 }
 
 fn has(there: &[String]) -> String {
-    if there.is_empty() { String::new() } else { format!(" (there are {})", there.join(", ")) }
+    match there {
+        [] => String::new(),
+        [one] => format!(" (there is {one})"),
+        several => format!(" (there are {})", several.join(", ")),
+    }
 }

@@ -21,7 +21,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Finds the image in `index.json`: by its tag or full name, or the only one.
+    /// Finds the image in `index.json`: by its tag or full name; without one, the one that has no name, or the only one.
     pub(super) fn open(files: Files, tag: Option<&str>, place: &Place) -> Result<Self, CopyError> {
         let why = |error: &dyn std::fmt::Display| CopyError::Container {
             path: files.path().to_owned(),
@@ -41,11 +41,10 @@ impl Layout {
                 wanted: tag.to_owned(),
                 there: names,
             })?,
-            None => match (entries.next(), entries.next()) {
-                (Some(only), None) => only,
-                (None, _) => return Err(why(&"it lists nothing")),
-                _ => return Err(CopyError::Ambiguous { place: place.to_string(), there: names }),
-            },
+            None => only(entries.collect()).map_err(|several| match several {
+                0 => why(&"it lists nothing"),
+                _ => CopyError::Ambiguous { place: place.to_string(), there: names },
+            })?,
         };
         let root = document(&files, &descriptor)?;
         Ok(Self { files, root, named: HashMap::new() })
@@ -110,6 +109,14 @@ pub(super) fn open_archive(
         return Layout::open(files, name.map(Reference::familiar).as_deref(), place);
     }
     Layout::docker(files, name, place)
+}
+
+/// What is meant where no name is given; else how many there are.
+fn only(mut entries: Vec<Descriptor>) -> Result<Descriptor, usize> {
+    if entries.len() > 1 && entries.iter().filter(|entry| name(entry).is_none()).count() == 1 {
+        entries.retain(|entry| name(entry).is_none());
+    }
+    if entries.len() == 1 { Ok(entries.remove(0)) } else { Err(entries.len()) }
 }
 
 fn name(entry: &Descriptor) -> Option<&str> {

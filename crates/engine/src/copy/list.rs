@@ -117,7 +117,33 @@ impl Lists {
         if !say.os_features.is_empty() {
             entry.platform.insert("os.features".to_owned(), json!(say.os_features));
         }
+        let text = |key: &str| entry.platform.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (os, architecture) = (text("os"), text("architecture"));
+        if !is_known(os, architecture) {
+            return Err(CopyError::List(format!(
+                "manifest entry for image has unsupported os/arch combination: {os}/{architecture}"
+            )));
+        }
         self.put(name, &list)
+    }
+}
+
+/// Whether Go has a port for it (`go tool dist list`): registries and clients spell platforms as Go does.
+fn is_known(os: &str, architecture: &str) -> bool {
+    const EVERYWHERE: [&str; 4] = ["386", "amd64", "arm", "arm64"];
+    const LINUX: [&str; 9] =
+        ["loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"];
+    match os {
+        "linux" => EVERYWHERE.contains(&architecture) || LINUX.contains(&architecture),
+        "android" | "darwin" | "windows" => EVERYWHERE.contains(&architecture),
+        "freebsd" | "openbsd" => EVERYWHERE.contains(&architecture) || architecture == "riscv64",
+        "netbsd" => EVERYWHERE.contains(&architecture),
+        "plan9" => ["386", "amd64", "arm"].contains(&architecture),
+        "aix" => architecture == "ppc64",
+        "dragonfly" | "illumos" | "solaris" => architecture == "amd64",
+        "ios" => ["amd64", "arm64"].contains(&architecture),
+        "js" | "wasip1" => architecture == "wasm",
+        _ => false,
     }
 }
 

@@ -159,7 +159,7 @@ impl<'a> Fetcher<'a> {
                     }
                 }
                 Err(Fault::Other(error)) => {
-                    if is_full(&error) {
+                    if error.is_disk_full() {
                         // Room for somebody else is worth more now than a beginning.
                         download.restart()?;
                     }
@@ -351,23 +351,10 @@ impl EngineError {
             Self::Transfer(error) => !matches!(error, TransferError::Cancelled),
             Self::Layer { source, .. } => is_about_content(source),
             // Readers of places wrap what they say; the kernel has a number for all that it says of the disk.
-            Self::Io(error) => error.raw_os_error().is_none() && !is_full(self),
+            Self::Io(error) => error.raw_os_error().is_none() && !self.is_disk_full(),
             _ => false,
         }
     }
-}
-
-/// Whether the disk, or somebody's share of it, is full.
-fn is_full(error: &EngineError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Lets so many bytes through, then fails.

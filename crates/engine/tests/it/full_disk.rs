@@ -1,4 +1,6 @@
 //! A disk that is full: the command says so, and leaves the room it took.
+use crate::registry::Registry;
+use crate::transfer::{engine, noise, pull, push};
 use crate::world::{Tar, World, base, text};
 use std::io::Cursor;
 use std::process::Command;
@@ -74,4 +76,22 @@ fn every_writer_reports_a_full_disk_and_cleans_up() {
     world.assert_sound();
     world.build(&world.context("FROM busybox\nCOPY a /\nRUN echo x > /x\n", &[("a", b"a")])).unwrap();
     world.assert_sound();
+}
+
+/// What came of a blob is worth keeping after a cut, but not on a disk that it fills.
+#[test]
+fn a_pull_that_fills_the_disk_leaves_nothing_of_it() {
+    let (Some(registry), Some(disk), Some(builder)) = (Registry::start(), SmallDisk::new(), World::new())
+    else {
+        return;
+    };
+    let name = format!("{}/big:1", registry.host());
+    let tar = Tar::default().file("big", &noise(7, (MEGABYTES - 4) << 20)).end();
+    builder.import(tar, &name).unwrap();
+    push(&engine(&builder), &name, None).unwrap();
+    let error = text(&pull(&engine(&disk.0), &name).unwrap_err());
+    assert!(error.contains("No space left on device"), "{error}");
+    disk.0.assert_nothing_left();
+    let downloads: Vec<_> = fs_err::read_dir(disk.0.root().join("downloads")).unwrap().collect();
+    assert!(downloads.is_empty(), "{downloads:?}");
 }

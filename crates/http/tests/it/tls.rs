@@ -93,8 +93,10 @@ fn a_servers_own_certificate_is_believed_where_it_was_put_by_the_user() {
     }
     let file = |name: &str| directory.path().join(name);
     let port = own_server(&file("own.crt"), &file("own.key")).port;
-    let trusting =
-        |names: &[&str]| Options { authorities: names.iter().map(|name| file(name)).collect(), ..Options::default() };
+    let trusting = |names: &[&str]| Options {
+        authorities: names.iter().map(|name| file(name)).collect(),
+        ..Options::default()
+    };
     assert_eq!(ask(port, trusting(&["other.crt", "own.crt"])).unwrap(), b"/");
     let error = ask(port, trusting(&["other.crt"])).unwrap_err().to_string();
     let wanted = "TLS: the certificate is an authority's own, and not one of those that this machine trusts";
@@ -106,7 +108,8 @@ fn a_servers_own_certificate_is_believed_where_it_was_put_by_the_user() {
 
 fn own_server(certificate: &Path, key: &Path) -> Server {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let config = Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap());

@@ -99,7 +99,11 @@ impl Refusal {
             (401 | 403, Some((repository, access))) if status == 403 || self.token || self.says("DENIED") => {
                 Error::Denied { repository: repository.clone(), access, message }
             }
-            (401 | 403, _) => Error::Unauthorized { host, message },
+            (401 | 403, _) => {
+                // Some say twice what the error says itself.
+                let message = message.strip_prefix("unauthorized: ").unwrap_or(&message).to_owned();
+                Error::Unauthorized { host, message }
+            }
             (404, Some((repository, _))) if self.says("NAME_UNKNOWN") && !self.says("MANIFEST_UNKNOWN") => {
                 match subject {
                     // Docker does not tell the two apart either.
@@ -131,7 +135,7 @@ impl Refusal {
 
 /// Codes and words of the error documents in use: registries' `{"errors": [...]}`, OAuth's `{"error",
 /// "error_description"}`, Docker Hub's `{"details"}` and `{"message"}`.
-fn understand(body: &[u8]) -> (Vec<String>, Option<String>) {
+pub(crate) fn understand(body: &[u8]) -> (Vec<String>, Option<String>) {
     let Ok(document) = serde_json::from_slice::<Value>(body) else { return (Vec::new(), None) };
     let text = |value: &Value, name: &str| {
         value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -147,6 +151,8 @@ fn understand(body: &[u8]) -> (Vec<String>, Option<String>) {
     let sentence = |error: &Value| {
         let code = text(error, "code").map(|code| code.to_lowercase().replace('_', " "));
         match (code, text(error, "message")) {
+            // The specification's word for everything else says nothing.
+            (Some(code), Some(message)) if code == "unknown" => Some(message),
             (Some(code), Some(message)) if !message.eq_ignore_ascii_case(&code) => {
                 Some(format!("{code}: {message}"))
             }
@@ -172,6 +178,7 @@ fn in_words(status: u16) -> String {
         502 => "bad gateway",
         503 => "service unavailable",
         504 => "gateway timeout",
+        507 => "no space is left there",
         _ => return format!("status {status}"),
     };
     words.to_owned()
@@ -198,6 +205,7 @@ mod tests {
                 r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"},{"code":"X"}]}"#,
                 "denied: requested access to the resource is denied; x",
             ),
+            (r#"{"errors":[{"code":"UNKNOWN","message":"no space is left"}]}"#, "no space is left"),
             (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
             (r#"{"error":"invalid_grant","error_description":"token expired"}"#, "token expired"),
             (r#"{"message":"a\u001b[2Jb"}"#, "a\\u{1b}[2Jb"),
@@ -231,6 +239,11 @@ mod tests {
         assert_eq!(
             refusal(401, "").about(push, "reg.example:5000").to_string(),
             "reg.example:5000: unauthorized: authentication required; log in with `strata login reg.example:5000`"
+        );
+        let twice = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+        assert_eq!(
+            refusal(401, twice).about(push, "r.example").to_string(),
+            "r.example: unauthorized: authentication required; log in with `strata login r.example`"
         );
         assert!(
             refusal(403, "")

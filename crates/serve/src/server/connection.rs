@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::route::{Query, Route};
 use crate::server::Observer;
+use crate::server::patient::Patient;
 use hyper::body::{Body, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
@@ -24,6 +25,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// How long a client may take for the head of a request, and for a handshake.
 const HEAD: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of an answer.
+const UNREAD: Duration = Duration::from_secs(60);
 /// Request line and headers together; more is answered with 431.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -52,6 +55,8 @@ pub struct Exchange {
     pub length: u64,
     /// From the request's head to the answer's.
     pub time: Duration,
+    /// What is wrong on this side: the disk, the directory, the registry that is mirrored.
+    pub trouble: Option<String>,
 }
 
 pub(super) async fn serve(
@@ -89,7 +94,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_MAX.max(512 * 1024))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, UNREAD)), service);
     // A client that went away is no error of ours.
     let _ = watcher.watch(connection).await;
 }
@@ -102,16 +107,16 @@ fn broken() -> Answer {
 async fn observed(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Answer {
     let begin = Instant::now();
     let (method, target) = (request.method().to_string(), request.uri().to_string());
-    let answer = respond(&shared.registry, request).await;
+    let (answer, trouble) = respond(&shared.registry, request).await;
     if let Some(observer) = &shared.observer {
         let length = answer.body().size_hint().exact().unwrap_or_default();
         let status = answer.status().as_u16();
-        observer(&Exchange { peer, method, target, status, length, time: begin.elapsed() });
+        observer(&Exchange { peer, method, target, status, length, time: begin.elapsed(), trouble });
     }
     answer
 }
 
-async fn respond(registry: &Arc<Registry>, request: Request<Incoming>) -> Answer {
+async fn respond(registry: &Arc<Registry>, request: Request<Incoming>) -> (Answer, Option<String>) {
     let (head, body) = request.into_parts();
     let is_head = head.method == Method::HEAD;
     let mut asked = Asked {
@@ -128,9 +133,10 @@ async fn respond(registry: &Arc<Registry>, request: Request<Incoming>) -> Answer
     if let Some(body) = asked.body.take() {
         receive::discard(body).await;
     }
+    let trouble = outcome.as_ref().err().and_then(Refusal::trouble);
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.answer());
     answer.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    if is_head { answer::without_body(answer) } else { answer }
+    (if is_head { answer::without_body(answer) } else { answer }, trouble)
 }
 
 async fn admitted(registry: &Registry, asked: &Asked) -> Result<(), Refusal> {

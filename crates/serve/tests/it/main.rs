@@ -8,5 +8,6 @@ mod management;
 mod mirror;
 mod pull;
 mod push;
+mod specification;
 mod uploads;
 mod world;

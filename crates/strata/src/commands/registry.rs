@@ -50,7 +50,7 @@ pub(crate) struct Serve {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Print a line per request
+    /// Print a line per request [default: for those alone that fail on this side]
     #[arg(short, long)]
     verbose: bool,
 }
@@ -93,9 +93,12 @@ impl Serve {
             options.upstream = Some(upstream(registries, host));
             options.mirror_limit = self.max_size;
         }
-        if self.verbose {
-            options.observer = Some(Arc::new(log));
-        }
+        let verbose = self.verbose;
+        options.observer = Some(Arc::new(move |exchange: &Exchange| {
+            if verbose || exchange.trouble.is_some() {
+                log(exchange);
+            }
+        }));
         let server = Server::bind(options).map_err(|error| Failure::new(with_causes(&error)))?;
         self.warn();
         stop_on_signal(server.handle())?;
@@ -169,10 +172,11 @@ fn stop_on_signal(handle: Handle) -> Result<(), Failure> {
 
 /// One line per request; who reads it may be gone.
 fn log(exchange: &Exchange) {
-    let Exchange { peer, method, target, status, length, time } = exchange;
+    let Exchange { peer, method, target, status, length, time, trouble } = exchange;
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
     let milliseconds = time.as_secs_f64() * 1000.0;
-    let line = format!("{now} {peer} {method} {target} {status} {length} {milliseconds:.1}ms\n");
+    let trouble = trouble.as_ref().map(|trouble| format!(" {trouble}")).unwrap_or_default();
+    let line = format!("{now} {peer} {method} {target} {status} {length} {milliseconds:.1}ms{trouble}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 

@@ -18,6 +18,8 @@ const FRAME: Duration = Duration::from_millis(80);
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 /// Width of a bar, as Docker's.
 const BAR: usize = 50;
+/// A shorter one shows nothing.
+const SHORTEST_BAR: usize = 8;
 
 /// Shows progress. Several threads may tell it things.
 pub(crate) struct Display(Mutex<Screen>);
@@ -42,8 +44,22 @@ struct Screen {
 struct Row {
     id: String,
     text: String,
+    /// Bytes done, of how many: drawn as a bar.
+    bytes: Option<(u64, u64)>,
     /// Which kind of status it shows: lines are written when that changes.
     kind: std::mem::Discriminant<Status<'static>>,
+}
+
+impl Row {
+    /// As it fits into so many columns.
+    fn line(&self, width: usize) -> String {
+        let mut line = format!("{}: {}", self.id, self.text);
+        if let Some((done, total)) = self.bytes {
+            line.push(' ');
+            line.push_str(&bar(done, total, width.saturating_sub(line.len())));
+        }
+        line.chars().take(width).collect()
+    }
 }
 
 impl Display {
@@ -140,14 +156,14 @@ impl Screen {
             }
         }
         // A layer that is still coming is not unpacked yet, for whoever watches.
-        let downloading = |row: &Row| row.text.starts_with("Downloading");
+        let downloading = |row: &Row| row.text == "Downloading";
         if matches!(status, Status::Extracting { .. })
             && known.is_some_and(|place| downloading(&self.rows[place]))
         {
             return;
         }
         let place = *self.places.entry(id.to_owned()).or_insert(self.rows.len());
-        let row = Row { id: id.to_owned(), text: sentence(status), kind };
+        let row = Row { id: id.to_owned(), text: sentence(status), bytes: bytes(status), kind };
         match self.rows.get_mut(place) {
             Some(old) => *old = row,
             None => self.rows.push(row),
@@ -158,7 +174,11 @@ impl Screen {
     }
 
     fn draw(&mut self) {
-        let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok().filter(|size| size.ws_col > 0);
+        let size = match self.out {
+            Out::Stdout => rustix::termios::tcgetwinsize(rustix::stdio::stdout()),
+            Out::Nowhere | Out::Stderr => rustix::termios::tcgetwinsize(rustix::stdio::stderr()),
+        };
+        let size = size.ok().filter(|size| size.ws_col > 0);
         let width = size.map_or(80, |size| usize::from(size.ws_col).max(20));
         let room = size.map_or(24, |size| usize::from(size.ws_row).max(4)) - 1;
         // What is above the screen cannot be redrawn: the last rows are shown.
@@ -168,8 +188,7 @@ impl Screen {
             frame.push_str(&format!("\x1b[{}A", self.height));
         }
         for row in &self.rows[first..] {
-            let line: String = format!("{}: {}", row.id, row.text).chars().take(width - 1).collect();
-            frame.push_str(&line);
+            frame.push_str(&row.line(width - 1));
             frame.push_str("\x1b[K\n");
         }
         self.height = self.rows.len() - first;
@@ -212,13 +231,13 @@ fn sentence(status: Status<'_>) -> String {
     match status {
         Status::PullingFsLayer => "Pulling fs layer".to_owned(),
         Status::Waiting => "Waiting".to_owned(),
-        Status::Downloading { done, total } => format!("Downloading {}", bar(done, total)),
+        Status::Downloading { .. } => "Downloading".to_owned(),
         Status::DownloadComplete => "Download complete".to_owned(),
-        Status::Extracting { done, total } => format!("Extracting {}", bar(done, total)),
+        Status::Extracting { .. } => "Extracting".to_owned(),
         Status::PullComplete => "Pull complete".to_owned(),
         Status::AlreadyExists => "Already exists".to_owned(),
         Status::Preparing => "Preparing".to_owned(),
-        Status::Pushing { done, total } => format!("Pushing {}", bar(done, total)),
+        Status::Pushing { .. } => "Pushing".to_owned(),
         Status::Pushed => "Pushed".to_owned(),
         Status::LayerAlreadyExists => "Layer already exists".to_owned(),
         Status::MountedFrom(repository) => format!("Mounted from {repository}"),
@@ -226,15 +245,32 @@ fn sentence(status: Status<'_>) -> String {
     }
 }
 
-/// `[=====>      ]  1.2MB/4.3MB`
-fn bar(done: u64, total: u64) -> String {
+/// What a bar shows.
+fn bytes(status: Status<'_>) -> Option<(u64, u64)> {
+    match status {
+        Status::Downloading { done, total }
+        | Status::Extracting { done, total }
+        | Status::Pushing { done, total } => Some((done, total)),
+        _ => None,
+    }
+}
+
+/// `[=====>      ]  1.2MB/4.3MB`, in so many columns: the numbers say more than the bar, which gives way.
+fn bar(done: u64, total: u64, room: usize) -> String {
     let done = done.min(total);
-    let filled = usize::try_from(done * BAR as u64 / total.max(1)).unwrap_or(BAR).min(BAR);
-    let bar = match filled {
-        BAR => "=".repeat(BAR),
-        filled => format!("{}>{}", "=".repeat(filled), " ".repeat(BAR - filled - 1)),
+    let numbers = format!("{}/{}", units::size(done), units::size(total));
+    let width = room.saturating_sub(numbers.len() + "[]  ".len()).min(BAR);
+    if width < SHORTEST_BAR {
+        return numbers;
+    }
+    let filled = u128::from(done) * width as u128 / u128::from(total.max(1));
+    let filled = usize::try_from(filled).unwrap_or(width).min(width);
+    let bar = if filled == width {
+        "=".repeat(width)
+    } else {
+        format!("{}>{}", "=".repeat(filled), " ".repeat(width - filled - 1))
     };
-    format!("[{bar}]  {}/{}", units::size(done), units::size(total))
+    format!("[{bar}]  {numbers}")
 }
 
 /// What the first signal cancels: it is given up in good order, and what came is kept. The second one ends the program at
@@ -284,10 +320,28 @@ mod tests {
 
     #[test]
     fn bars_fill_from_left_to_right() {
-        assert_eq!(bar(0, 10), format!("[>{}]  0B/10B", " ".repeat(49)));
-        assert_eq!(bar(5, 10), format!("[{}>{}]  5B/10B", "=".repeat(25), " ".repeat(24)));
-        assert_eq!(bar(10, 10), format!("[{}]  10B/10B", "=".repeat(50)));
-        assert_eq!(bar(0, 0), format!("[>{}]  0B/0B", " ".repeat(49)));
+        assert_eq!(bar(0, 10, 99), format!("[>{}]  0B/10B", " ".repeat(49)));
+        assert_eq!(bar(5, 10, 99), format!("[{}>{}]  5B/10B", "=".repeat(25), " ".repeat(24)));
+        assert_eq!(bar(10, 10, 99), format!("[{}]  10B/10B", "=".repeat(50)));
+        assert_eq!(bar(0, 0, 99), format!("[>{}]  0B/0B", " ".repeat(49)));
+        assert_eq!(bar(u64::MAX / 2, u64::MAX, 30), "[=====>     ]  9.223EB/18.45EB");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_the_numbers_stay() {
+        let status = Status::Downloading { done: 1_500_000, total: 62_580_000 };
+        let row = Row {
+            id: "eec299df4335".to_owned(),
+            text: sentence(status),
+            bytes: bytes(status),
+            kind: kind(status),
+        };
+        assert_eq!(row.line(99), format!("eec299df4335: Downloading [=>{}]  1.5MB/62.58MB", " ".repeat(48)));
+        assert_eq!(row.line(79), format!("eec299df4335: Downloading [>{}]  1.5MB/62.58MB", " ".repeat(35)));
+        assert_eq!(row.line(51), "eec299df4335: Downloading [>       ]  1.5MB/62.58MB");
+        assert_eq!(row.line(50), "eec299df4335: Downloading 1.5MB/62.58MB");
+        assert_eq!(row.line(40), "eec299df4335: Downloading 1.5MB/62.58MB");
+        assert_eq!(row.line(20), "eec299df4335: Downlo");
     }
 
     #[test]

@@ -39,6 +39,10 @@ fn an_image_goes_round_and_stays_the_same() {
     ] {
         assert_eq!(copy(&world, &from, &to), digest, "{from} to {to}");
     }
+    // Without a tag, the image that has none is meant.
+    for (from, to) in [("oci:layout:one", "oci:layout"), ("oci:layout", "oci:other:x")] {
+        assert_eq!(copy(&world, from, to), digest, "{from} to {to}");
+    }
     // Nothing is sent twice, and within a registry nothing is sent at all.
     let again = world.ok(&["image", "copy", "oci:layout", &remote("a:1")]);
     assert!(again.contains("Already exists") && again.trim_end().ends_with("sent: 0B"), "{again}");
@@ -80,6 +84,11 @@ fn wrong_places_and_damaged_content() {
     for (from, to, what) in [
         ("oci:layout", "oci:x", "several images: say which one (there are one, two)"),
         ("oci:layout:three", "oci:x", "no image three (there are one, two)"),
+        (
+            "oci:layout:one",
+            "docker-archive:no/where.tar",
+            "no/where.tar: nothing can be written to no: No such file",
+        ),
         ("oci:nowhere", "oci:x", "no OCI layout"),
         ("docker-archive:base.tar", "oci:x", "manifest.json"),
         ("local:nowhere", "oci:x", "nowhere"),
@@ -140,6 +149,12 @@ fn manifest_lists_are_made_pushed_and_copied_by_platform() {
     );
     ok(&["create", "--amend", &list, &remote("two:arm")]);
     ok(&["annotate", "--variant", "v8", &list, &remote("two:arm")]);
+    let (code, _, error) = manifest(&["annotate", "--arch", "pdp11", &list, &remote("two:arm")]);
+    assert_eq!(
+        (code, error.contains("unsupported os/arch combination: linux/pdp11")),
+        (Some(1), true),
+        "{error}"
+    );
     let (code, _, error) = manifest(&["annotate", "--os", "linux", &list, &remote("three")]);
     assert_eq!((code, error.contains("does not exist in")), (Some(1), true), "{error}");
     let shown = ok(&["inspect", &list]);
@@ -166,6 +181,8 @@ fn manifest_lists_are_made_pushed_and_copied_by_platform() {
         seen(&["-f", "{{.Digest}} {{.Architecture}}", &remote("alone:1")]),
         format!("{} arm64\n", one.trim())
     );
+    let error = refused(&world, &["image", "copy", "--platform", "linux/s390x", &remote("two:arm"), "oci:x"]);
+    assert!(error.contains("no image for linux/s390x (there is linux/arm64)"), "{error}");
     let error = refused(&world, &["image", "copy", "--platform", "linux/s390x", &list, "oci:x"]);
     assert!(error.contains("no image for linux/s390x (there are linux/"), "{error}");
 }

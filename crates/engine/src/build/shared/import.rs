@@ -419,7 +419,8 @@ fn read(
     }
     let aside = Aside::begin(events, number, format!("importing cache manifest from {place}"));
     let found = place.config();
-    aside.end(matches!(found, Ok(Some(_))));
+    // An image without a cache was found, too: it lends layers.
+    aside.end(matches!(found, Ok(Some(_)) | Err(PlaceError::PlainImage { .. })));
     match found {
         Ok(Some(found)) => Ok(Imported::new(source, place, found).or_image(&source.location)),
         Ok(None) => Err("nothing of that name is there yet".to_owned()),
