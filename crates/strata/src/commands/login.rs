@@ -87,7 +87,7 @@ impl Login {
 fn again(registries: &Registries, server: &str) -> Result<Option<Keeper>, Failure> {
     let Some(known) = login::known(registries, server)? else { return Ok(None) };
     let name = known.username().map(|name| format!(" [Username: {name}]")).unwrap_or_default();
-    let program = crate::cli::program_name();
+    let program = crate::usage::program_name();
     warn(&format!(
         "Authenticating with existing credentials...{name}\n\n \
          Info -> To login with a different account, run '{program} logout' followed by '{program} login'\n\n"
