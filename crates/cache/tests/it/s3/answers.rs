@@ -56,7 +56,7 @@ fn a_wrong_clock_is_corrected() {
 }
 
 /// A document as S3 writes it.
-fn refusal(status: u16, code: &str) -> Vec<u8> {
+pub(super) fn refusal(status: u16, code: &str) -> Vec<u8> {
     let body = format!("<Error><Code>{code}</Code><Message>Words\u{202e}.</Message></Error>");
     answer(status, &[("Content-Type", "application/xml")], body)
 }

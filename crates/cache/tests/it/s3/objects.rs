@@ -1,4 +1,5 @@
 //! What is stored and found, on each server, by path and by host name.
+use super::answers::refusal;
 use super::{bytes, client, everywhere, read, source, with_each};
 use std::io::{Cursor, Read};
 use std::sync::OnceLock;
@@ -47,9 +48,10 @@ fn a_large_blob_goes_in_parts_and_comes_by_ranges() {
     everywhere(|host| {
         let data = bytes((24 << 20) + 5);
         let digest = Digest::of(&data);
-        // The second part breaks off once, and so does the answer, twice.
+        // The upload begins slowly, its second part breaks off once, and so does the answer, twice.
         let wire = Wire::to(host, |request, number| match request.method.as_str() {
-            "PUT" if request.target.contains("partNumber=2") && number == 2 => Fault::CutRequest(3 << 20),
+            "POST" if number == 0 => Fault::Say(refusal(503, "SlowDown")),
+            "PUT" if request.target.contains("partNumber=2") && number == 3 => Fault::CutRequest(3 << 20),
             "GET" if request.header("range").is_none() => Fault::CutAnswer(20 << 20),
             "GET" if number % 2 == 0 => Fault::CutAnswer(1000),
             _ => Fault::Pass,
@@ -63,6 +65,7 @@ fn a_large_blob_goes_in_parts_and_comes_by_ranges() {
         let sent: u64 = wire.log().iter().map(|exchange| exchange.sent).sum();
         let most = data.len() as u64 + (4 << 20);
         assert!(sent < most, "sent {sent} bytes of {}: more than the cut part again", data.len());
+        assert!(sent > data.len() as u64 + (1 << 20), "nothing was cut");
         assert_eq!(bucket.stat(&key).unwrap().unwrap().size, data.len() as u64);
 
         assert!(read(&bucket, &key, data.len()).unwrap() == data);
