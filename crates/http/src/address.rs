@@ -2,6 +2,7 @@
 use crate::Error;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use std::net::IpAddr;
 use url::Url;
 
 /// A URL without its credentials, and the header that they mean.
@@ -76,6 +77,19 @@ pub fn redact(text: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
+/// Whether a host is this machine, by its address or by its name: `localhost`, and every name below it (RFC 6761, section
+/// 6.3). Without a port; an address of version 6 with its brackets or without.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    is_localhost(host) || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Of these names nobody has to be asked.
+pub(crate) fn is_localhost(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +101,16 @@ mod tests {
         let wanted = format!("Basic {}", BASE64_STANDARD.encode("us@er:p:w"));
         assert_eq!(address.authorization, Some(wanted));
         assert_eq!(Address::parse("http://host").expect("valid").authorization, None);
+    }
+
+    #[test]
+    fn this_machine_by_name_and_address() {
+        for here in ["localhost", "LocalHost.", "bucket.s3.localhost", "127.9.9.9", "::1", "[::1]"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for other in ["localhost.example", "mylocalhost", ".", "", "1.2.3.4", "[fe80::1]", "localhost:80"] {
+            assert!(!is_loopback(other), "{other}");
+        }
     }
 
     #[test]

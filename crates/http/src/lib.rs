@@ -47,7 +47,7 @@ mod retry;
 mod secure;
 mod tls;
 
-pub use address::redact;
+pub use address::{is_loopback, redact};
 pub use client::{Client, Options};
 pub use error::{Error, TlsFault};
 pub use proxies::Proxies;

@@ -1,5 +1,6 @@
 //! Which proxy a request goes through.
 use crate::Error;
+use crate::address::is_loopback;
 use crate::address::redact;
 use std::net::IpAddr;
 use ureq::Proxy;
@@ -58,7 +59,7 @@ impl Proxies {
     fn bypassed(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let address: Option<IpAddr> = host.parse().ok();
-        if host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback()) {
+        if is_loopback(host) {
             return true;
         }
         let port = url.port_or_known_default();
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn loopback_has_no_proxy() {
-        for url in ["http://localhost:5000", "http://127.0.0.2", "http://[::1]:80"] {
+        for url in ["http://localhost:5000", "http://bucket.localhost", "http://127.0.0.2", "http://[::1]:80"]
+        {
             assert!(!through("", url), "{url}");
         }
     }

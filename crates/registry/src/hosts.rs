@@ -65,9 +65,7 @@ impl Machine {
 /// Whether a host is on this machine: plain http is allowed there, and certificates are not checked unless there is one
 /// of an authority to check them with.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = without_port(host);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    strata_http::is_loopback(without_port(host))
 }
 
 /// Whether `host` is meant by one of `entries`: a host with its port as a reference names it, or a network

@@ -267,7 +267,14 @@ mod tests {
 
     #[test]
     fn what_is_too_large_for_one_copy_is_copied_in_pieces() {
-        let Some(store) = strata_testbed::ObjectStore::start(&["cache"]) else { return };
+        use strata_testbed::ObjectStore;
+        let starts = [ObjectStore::start, ObjectStore::amazon];
+        let threads =
+            starts.map(|start| std::thread::spawn(move || start(&["cache"]).iter().for_each(copied)));
+        threads.map(|thread| thread.join().unwrap());
+    }
+
+    fn copied(store: &strata_testbed::ObjectStore) {
         let (id, secret) = strata_testbed::OBJECT_STORE_KEY;
         let url = format!("http://{}", store.host());
         let given = [

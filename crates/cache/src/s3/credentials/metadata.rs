@@ -3,7 +3,7 @@ use super::network::{Network, NoAnswer, Reach};
 use super::{Credentials, document, read_token};
 use crate::s3::error::ProviderError;
 use std::path::PathBuf;
-use strata_http::{Request, Url};
+use strata_http::{Request, Url, is_loopback};
 use strata_registry::{Secret, printable};
 
 /// Where Amazon's container service answers paths.
@@ -39,11 +39,6 @@ pub(super) fn container_url(path: Option<&str>, full: Option<&str>) -> Result<Op
         _ => return Err("without TLS only this machine and Amazon's own services are asked".to_owned()),
     }
     Ok(Some(url.into()))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Where an instance asks: as it is told, or by its network's protocol.
