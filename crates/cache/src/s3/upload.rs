@@ -271,7 +271,7 @@ mod tests {
         let starts = [ObjectStore::start, ObjectStore::amazon];
         let threads =
             starts.map(|start| std::thread::spawn(move || start(&["cache"]).iter().for_each(copied)));
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
     fn copied(store: &strata_testbed::ObjectStore) {
