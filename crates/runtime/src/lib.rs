@@ -16,6 +16,7 @@ mod limits;
 pub mod mount;
 pub mod net;
 pub mod process;
+mod resource;
 mod rootdir;
 pub mod seccomp;
 pub mod signal;

@@ -6,34 +6,10 @@ use rustix::fs::{FileType, fchown, fstat};
 
 use crate::container::error::StartError;
 use crate::container::plan::{Op, Step};
+use crate::resource::RESOURCES;
 use crate::spec::Rlimit;
 use crate::sys;
 use crate::user::User;
-
-/// Names as `--ulimit` takes them, and the kernel's numbers (the same on x86-64 and aarch64).
-const RESOURCES: [(&str, u32); 16] = [
-    ("cpu", libc::RLIMIT_CPU),
-    ("fsize", libc::RLIMIT_FSIZE),
-    ("data", libc::RLIMIT_DATA),
-    ("stack", libc::RLIMIT_STACK),
-    ("core", libc::RLIMIT_CORE),
-    ("rss", libc::RLIMIT_RSS),
-    ("nproc", libc::RLIMIT_NPROC),
-    ("nofile", libc::RLIMIT_NOFILE),
-    ("memlock", libc::RLIMIT_MEMLOCK),
-    ("as", libc::RLIMIT_AS),
-    ("locks", libc::RLIMIT_LOCKS),
-    ("sigpending", libc::RLIMIT_SIGPENDING),
-    ("msgqueue", libc::RLIMIT_MSGQUEUE),
-    ("nice", libc::RLIMIT_NICE),
-    ("rtprio", libc::RLIMIT_RTPRIO),
-    ("rttime", libc::RLIMIT_RTTIME),
-];
-
-/// Whether there is a limit of this name.
-pub(crate) fn is_name(name: &str) -> bool {
-    RESOURCES.iter().any(|(known, _)| *known == name)
-}
 
 /// Adds a step per limit, and gives those that must be the last ones: the child opens files until then, above numbers that
 /// the engine has open. Raising a hard limit needs a capability the engine may lack: a default is then clamped to what is

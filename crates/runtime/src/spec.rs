@@ -281,7 +281,7 @@ pub struct Rlimit {
 impl Rlimit {
     /// Whether `--ulimit` may name it so.
     pub fn is_name(name: &str) -> bool {
-        crate::limits::is_name(name)
+        crate::resource::is_name(name)
     }
 }
 

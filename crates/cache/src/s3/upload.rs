@@ -1,7 +1,8 @@
 //! Sending blobs: in one piece, or in parts of which only the one that was lost is sent again.
-use super::bucket::{Bucket, Stat};
+use super::bucket::Bucket;
 use super::error::{Deed, Error};
 use super::exchange::{Call, Part, Payload};
+use super::objects::Stat;
 use super::refusal::element;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusty_s3::Method;
