@@ -79,6 +79,15 @@ impl Engine {
         self.push_config(image, reference, PushForm { recipe, foreign: false }, events, cancel)
     }
 
+    /// Why a layer of a build that is to be passed on without being here cannot be: a shared cache has lost it, or has another
+    /// in its place. All of it is read, so this is for when a push has failed. A build whose layers are wanted here
+    /// ([`BuildRequest::needs_layers`](super::BuildRequest::needs_layers)) makes it anew.
+    pub fn lost_layer(&self, report: &BuildReport) -> Option<String> {
+        let layers = &report.config.value().rootfs.diff_ids;
+        let missing = layers.iter().filter(|layer| matches!(self.store().layers().layer(layer), Ok(None)));
+        missing.filter_map(|layer| report.known.offered(layer)?.lost(layer)).next()
+    }
+
     /// The descriptor of the manifest under which a build would be pushed uncompressed.
     pub fn manifest(
         &self,

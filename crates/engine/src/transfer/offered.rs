@@ -58,6 +58,17 @@ impl Offered {
         Some(format!("{digest} of {} {why}", self.place))
     }
 
+    /// Why the blob cannot be had, or is no form of this layer: all of it is read for that.
+    pub(crate) fn lost(&self, layer: &DiffId) -> Option<String> {
+        let changed = || {
+            let is_it = self.is(layer).unwrap_or(false);
+            (!is_it).then(|| {
+                format!("{} of {} is another layer than it was said to be", self.blob.digest, self.place)
+            })
+        };
+        self.missing().or_else(changed)
+    }
+
     /// Whether the blob is a form of this layer: all of it is read, and nothing kept.
     pub(crate) fn is(&self, layer: &DiffId) -> io::Result<bool> {
         let limit = inflation_limit(self.blob.size, PullRequest::MAX_INFLATION);

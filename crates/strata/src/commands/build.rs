@@ -31,9 +31,9 @@ use progress::{Mode, Progress};
 use request::{Dockerfile, Request};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use strata_engine::Engine;
-use strata_engine::build::{BuildError, BuildRequest, Dockerfile as Parsed, Event};
+use strata_engine::build::{BuildError, BuildReport, BuildRequest, Dockerfile as Parsed, Event};
 
 /// Build an image from a Dockerfile.
 #[derive(Args, Debug)]
@@ -191,7 +191,9 @@ impl Build {
                     }
                 };
                 let display = if mode == Mode::Quiet { Display::silent() } else { Display::stderr() };
-                outputs.write(&engine, &request, &report, &tell, &display, cancel)?;
+                let told = Told { tell: &tell, display: &display, cancel };
+                let report =
+                    write(&engine, &outputs, &mut request, &parsed, report, &told).map_err(signalled)?;
                 let exported = engine.export_cache(&report, &request.cache_to, &progress, cancel);
                 exported.map_err(|error| signalled(request::bad(with_causes(&error))))?;
                 if let Some(path) = &self.iidfile {
@@ -205,6 +207,42 @@ impl Build {
             Err(error) => Err(signalled(failure(&error, &dockerfile, summary, on_error, global))),
         }
     }
+}
+
+/// To whom the end of a build is told, and who may stop it.
+struct Told<'a> {
+    tell: &'a (dyn Fn(&str) + Sync),
+    display: &'a Display,
+    cancel: &'a AtomicBool,
+}
+
+/// Writes all outputs. Where a push fails for want of a layer that was to be passed on from a shared cache, the image is
+/// built once more with all layers here, which makes that one anew; what was run is in the cache.
+fn write(
+    engine: &Engine,
+    outputs: &outputs::Outputs,
+    request: &mut BuildRequest,
+    parsed: &Parsed,
+    report: BuildReport,
+    Told { tell, display, cancel }: &Told<'_>,
+) -> Result<BuildReport, Failure> {
+    let Err(failure) = outputs.write(engine, request, &report, tell, display, cancel) else {
+        return Ok(report);
+    };
+    let may = !request.needs_layers && !cancel.load(Ordering::SeqCst);
+    let Some(lost) = may.then(|| engine.lost_layer(&report)).flatten() else { return Err(failure) };
+    tell(&format!("WARNING: --cache-from: {lost}; building again"));
+    request.needs_layers = true;
+    let warnings = |event: Event<'_>| {
+        if let Event::Warning { message, .. } = event {
+            tell(&format!("WARNING: {message}"));
+        }
+    };
+    let again = engine.open_contexts(request);
+    let again = again.and_then(|contexts| engine.build(request, &contexts, parsed, &warnings, cancel));
+    let report = again.map_err(|error| request::bad(with_causes(&error)))?;
+    outputs.write(engine, request, &report, tell, display, cancel)?;
+    Ok(report)
 }
 
 /// Looks everything up, runs nothing.

@@ -246,3 +246,25 @@ fn an_image_that_lost_a_layer_lends_none() {
     assert!(warning(&told).contains("app:plain"), "{told}");
     assert_eq!(left(&world, "app:1").lines().count(), 5);
 }
+
+/// A blob of the right length that is another one shows when the registry that it goes to has read it.
+#[test]
+fn what_is_only_pushed_is_checked_on_the_way() {
+    let Some(machines) = Machines::new("what_is_only_pushed_is_checked_on_the_way") else { return };
+    let Some(other) = Registry::start() else { return };
+    let Machines { first, registry, .. } = &machines;
+    machines.project(CHAIN, "content");
+    machines.build(first, &["--cache-to", "type=registry,ref=HOST/app:cache,mode=max"]);
+    Loss::Changed.of(&file_of(&machines, "app:cache", "two", |hex| registry.blob_file(hex)));
+    let world = fresh(&machines);
+    let name = format!("{}/app:1", other.host());
+    let from = format!("type=registry,ref={}/app:cache", registry.host());
+    let line = ["build", "--progress=plain", "-o=type=registry", "-t", &name, "--cache-from", &from, "ctx"];
+    let output = world.output(&line);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(warning(&told).contains("app:cache"), "{told}");
+    let third = World::new();
+    third.ok(&["pull", "-q", &name]);
+    assert_eq!(left(&third, &name).lines().count(), 5, "{told}");
+}

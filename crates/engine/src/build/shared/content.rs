@@ -69,12 +69,7 @@ impl<'a> Sender<'a> {
         if !matches!(self.engine.store().layers().layer(layer), Ok(None)) {
             return None;
         }
-        let offered = self.known.offered(layer)?;
-        let changed = || {
-            let is_it = offered.is(layer).unwrap_or(false);
-            (!is_it).then(|| format!("{} of {}: it is another one", offered.blob().digest, offered.place()))
-        };
-        offered.missing().or_else(changed)
+        self.known.offered(layer)?.lost(layer)
     }
 
     fn bring(&self, layer: &DiffId) -> Result<Descriptor, EngineError> {
