@@ -92,7 +92,7 @@ fn a_servers_own_certificate_is_believed_where_it_was_put_by_the_user() {
         return;
     }
     let file = |name: &str| directory.path().join(name);
-    let port = own_server(&file("own.crt"), &file("own.key")).port;
+    let port = own_server(&file("own.crt"), &file("own.key")).port();
     let trusting = |names: &[&str]| Options {
         authorities: names.iter().map(|name| file(name)).collect(),
         ..Options::default()
