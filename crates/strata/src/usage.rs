@@ -51,8 +51,7 @@ pub(crate) fn program_name() -> &'static str {
 }
 
 fn describe(command: Command, path: &str, wanted: &dyn Fn(&str) -> bool) -> Command {
-    let is_wanted =
-        |sub: &&Command| wanted(sub.get_name()) || sub.get_all_aliases().any(|alias| wanted(alias));
+    let is_wanted = |sub: &&Command| wanted(sub.get_name()) || sub.get_all_aliases().any(wanted);
     let names: Vec<String> =
         command.get_subcommands().filter(is_wanted).map(|sub| sub.get_name().to_owned()).collect();
     let usage = usage_of(&command, path);

@@ -4,7 +4,7 @@
 //! `say WORDS`, `meet NAME` (waits until another RUN meets there), `fail CODE`. `$NAME` is expanded from the
 //! environment.
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
@@ -77,6 +77,9 @@ pub(crate) struct World {
     /// The context as it is found once something has been copied from it.
     pub(crate) then: Option<Tree>,
     copied: AtomicBool,
+    /// Layers that the cache offers and nobody has: found out when they are needed.
+    pub(crate) elsewhere: Mutex<BTreeSet<DiffId>>,
+    lost: Mutex<BTreeSet<DiffId>>,
     pub(crate) now: i64,
     log: Mutex<Vec<String>>,
     execs: Mutex<Vec<ExecOp>>,
@@ -146,6 +149,8 @@ impl Default for World {
             packing: Duration::ZERO,
             then: None,
             copied: AtomicBool::new(false),
+            elsewhere: Mutex::default(),
+            lost: Mutex::default(),
             now: 1_700_000_000,
             log: Mutex::default(),
             execs: Mutex::default(),
@@ -409,6 +414,17 @@ fn matched<'n>(pattern: &str, name: &'n str) -> Option<&'n str> {
     name.strip_prefix(pattern)?.strip_prefix('/')
 }
 
+impl World {
+    /// As a worker does that fetches layers when they are needed.
+    fn bring(&self, layers: &[FakeLayer]) -> Result<(), WorkerError> {
+        let elsewhere = self.elsewhere.lock().unwrap();
+        let mut names = layers.iter().map(|layer| diff_id(&layer.tree));
+        let Some(missing) = names.find(|name| elsewhere.contains(name)) else { return Ok(()) };
+        self.lost.lock().unwrap().insert(missing);
+        Err(WorkerError::Lost(format!("{missing} is gone").into()))
+    }
+}
+
 impl Worker for World {
     type Layer = FakeLayer;
 
@@ -427,6 +443,9 @@ impl Worker for World {
     }
 
     fn open(&self, layers: &[CachedLayer]) -> Result<Option<Vec<FakeLayer>>, WorkerError> {
+        if layers.iter().any(|layer| self.lost.lock().unwrap().contains(&layer.diff_id)) {
+            return Ok(None);
+        }
         let store = self.shared.store.lock().unwrap();
         let tree =
             |layer: &CachedLayer| store.get(&layer.diff_id).map(|tree| self.layer(tree.as_ref().clone()));
@@ -515,6 +534,7 @@ impl Worker for World {
         output: &(dyn Fn(Stream, &[u8]) + Sync),
     ) -> Result<FakeLayer, ExecError> {
         let line = op.argv.last().cloned().unwrap_or_default();
+        self.bring(parents)?;
         self.call(format!("exec {line}"));
         let mut tree = Tree::new();
         self.execs.lock().unwrap().push(op.clone());
@@ -560,6 +580,10 @@ impl Worker for World {
             }
         }
         Ok(self.layer(tree))
+    }
+
+    fn finish(&self, layers: &[FakeLayer]) -> Result<(), WorkerError> {
+        self.bring(layers)
     }
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod fake;
 mod instructions;
 mod lend;
+mod lost;
 mod onbuild;
 mod run;
 mod scopes;
