@@ -22,6 +22,7 @@
 //!
 //! [`Bridge::remove`] takes everything away again; [`Bridge::sweep`] removes what a killed supervisor left.
 
+mod abandoned;
 mod bridge;
 mod cable;
 mod conntrack;

@@ -10,13 +10,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::abandoned::{self, is_ours};
 use super::netlink::{Batch, Refusal, Socket};
 use super::route::{self, Link, Mac};
 use super::subnet::{self, Subnet};
 use super::{NetError, cable, foreign, namespace, nft, table};
 
-/// The alias that marks a link as ours.
-const ALIAS: &str = "strata";
 /// IFNAMSIZ without the terminating zero.
 const MAX_NAME: usize = 15;
 /// How often a subnet is chosen again when another engine took the same one in the same instant.
@@ -77,7 +76,11 @@ impl Bridge {
         let filter = Arc::new(Socket::netfilter()?);
         let mtu = route::uplink_mtu(&route)?;
         let mut bridge = match Self::find_complete(&route, &filter, &config.name)? {
-            Some(bridge) => bridge,
+            Some(bridge) => {
+                // Without it another store would take the bridge for one that nobody needs.
+                fs_err::create_dir_all(&config.state)?;
+                bridge
+            }
             None => Self::complete(config, &route, &filter, mtu)?,
         };
         if bridge.mtu != mtu {
@@ -240,13 +243,15 @@ impl Bridge {
         mtu: u32,
     ) -> Result<Self, NetError> {
         let name = &config.name;
+        abandoned::sweep(route, filter)?;
         let taken = route::networks_in_use(route)?;
         let recorded = record.subnet()?.filter(|subnet| !taken.iter().any(|other| other.overlaps(*subnet)));
         let wanted = recorded
             .or_else(|| subnet::choose(&taken, 0))
             .ok_or_else(|| NetError::NoFreeSubnet(name.clone()))?;
         let mut batch = Batch::new();
-        route::create_bridge(&mut batch, name, ALIAS, mac_of(wanted.gateway()), mtu);
+        let alias = abandoned::alias(&config.state);
+        route::create_bridge(&mut batch, name, &alias, mac_of(wanted.gateway()), mtu);
         match route.execute(batch) {
             // Made by someone who does not share our lock.
             Err(Refusal { errno: Errno::EXIST, .. }) => return Err(NetError::NameTaken(name.clone())),
@@ -306,10 +311,6 @@ fn scatter(name: &str, attempt: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     (name, attempt).hash(&mut hasher);
     usize::from(hasher.finish().to_le_bytes()[0])
-}
-
-fn is_ours(link: &Link) -> bool {
-    link.kind == "bridge" && link.alias == ALIAS
 }
 
 fn check_name(name: &str) -> Result<(), NetError> {

@@ -71,6 +71,15 @@ fn a_chosen_address_belongs_to_one_container() {
     });
 }
 
+/// A cable goes with its namespace, a moment later.
+fn until_gone(cable: &str) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while tool("ip link").contains(cable) {
+        assert!(Instant::now() < deadline, "{cable} is still there");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn an_address_is_free_again_when_its_namespace_goes() {
     on_a_host(|host| {
@@ -78,11 +87,7 @@ fn an_address_is_free_again_when_its_namespace_goes() {
         let first = Container::on(&bridge);
         let address = first.address();
         drop(first);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while tool("ip link").contains("vethac110002") {
-            assert!(Instant::now() < deadline, "the cable goes with its namespace");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until_gone("vethac110002");
         assert_eq!(Container::on(&bridge).address(), address);
     });
 }
@@ -221,6 +226,40 @@ fn stores_that_share_no_lock_get_different_subnets() {
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(subnets.len(), names.len(), "{subnets:?}");
+    });
+}
+
+/// What a store leaves that was deleted without a word; never what containers use or what another store has.
+#[test]
+fn bridges_of_deleted_stores_go_when_another_is_made() {
+    on_a_host(|host| {
+        let own = |name: &str| {
+            let mut config = host.config(name);
+            config.state = config.state.join(name);
+            config
+        };
+        let deleted = own("st0");
+        let bridge = Bridge::ensure(&deleted).unwrap();
+        let running = Container::on(&bridge);
+        fs_err::remove_dir_all(&deleted.state).unwrap();
+        let names = || {
+            let mut names: Vec<_> =
+                Bridge::list().unwrap().iter().map(|bridge| bridge.name().to_owned()).collect();
+            names.sort();
+            names
+        };
+        Bridge::ensure(&own("st1")).unwrap();
+        assert_eq!(names(), ["st0", "st1"], "a container is on it");
+        drop(running);
+        until_gone("vethac110002");
+        // A store that comes back says so.
+        Bridge::ensure(&deleted).unwrap();
+        Bridge::ensure(&own("st2")).unwrap();
+        assert_eq!(names(), ["st0", "st1", "st2"]);
+        fs_err::remove_dir_all(&deleted.state).unwrap();
+        Bridge::ensure(&own("st3")).unwrap();
+        assert_eq!(names(), ["st1", "st2", "st3"]);
+        assert!(!tool("nft list tables").contains("strata-st0"));
     });
 }
 
