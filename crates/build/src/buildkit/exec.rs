@@ -1,5 +1,5 @@
 //! RUN: JSON of the structures that BuildKit's frontend makes of it, hashed.
-use super::file::{Script, cache_directory, inline_file};
+use super::file::{InlineFile, cache_directory, inline_file};
 use super::json::{flag, list, number, object, string, text};
 use super::{Node, Release, Source, mount_selector, names, operation, selector};
 use crate::lower::CACHE_MODE;
@@ -49,7 +49,7 @@ pub(crate) fn first_content(mount: &Mount) -> Vec<Source> {
     match &mount.kind {
         MountKind::Script { content } => {
             let name = path::base_name(&mount.target).unwrap_or_default();
-            vec![inline_file(&Script { name, mode: SCRIPT_MODE, content }, ROOT)]
+            vec![inline_file(&InlineFile { name, mode: SCRIPT_MODE, content }, ROOT)]
         }
         MountKind::Cache { seed: None, path, mode, uid, gid, .. } if path == ROOT && !is_usual(mount) => {
             let leaf = |release| Some(cache_directory(*mode, *uid, *gid, release));

@@ -20,7 +20,7 @@ pub(crate) enum Base {
 
 /// A file that a Dockerfile brings along.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Script<'a> {
+pub(crate) struct InlineFile<'a> {
     /// What it is called.
     pub(crate) name: &'a str,
     /// Permission bits.
@@ -56,7 +56,7 @@ pub(super) fn cache_directory(mode: u32, uid: u32, gid: u32, release: Release) -
 }
 
 /// The record of a file that a Dockerfile brings along: a layer of its own, on nothing.
-fn inline_record(file: &Script<'_>) -> Digest {
+fn inline_record(file: &InlineFile<'_>) -> Digest {
     let action = object(&[
         ("path", text(&path::join("/", file.name))),
         ("mode", number(i64::from(file.mode))),
@@ -67,12 +67,12 @@ fn inline_record(file: &Script<'_>) -> Digest {
 }
 
 /// Such a file as an input of which a path is taken.
-pub(crate) fn inline_file(file: &Script<'_>, path: &str) -> Source {
+pub(crate) fn inline_file(file: &InlineFile<'_>, path: &str) -> Source {
     Source::Selected(selector(&[path.to_owned()]), Node::Leaf(inline_record(file)))
 }
 
 /// Such a file as an input, by its content.
-pub(crate) fn inline_content(file: &Script<'_>) -> Source {
+pub(crate) fn inline_content(file: &InlineFile<'_>) -> Source {
     let header = super::Header {
         typeflag: b'0',
         mode: file.mode,
@@ -83,7 +83,7 @@ pub(crate) fn inline_content(file: &Script<'_>) -> Source {
     Source::Content(selected_digest(&[content]))
 }
 
-impl<'a> Script<'a> {
+impl<'a> InlineFile<'a> {
     /// What a COPY brings along, if that is what a source is.
     pub(crate) fn of(source: &'a CopySource) -> Option<Self> {
         match source {

@@ -11,7 +11,7 @@ mod json;
 
 pub use content::{Header, Listing, dir_digest, file_header, names_digest, selected_digest};
 pub(crate) use exec::{at_root, exec, first_content, is_of_files, mount_paths};
-pub(crate) use file::{Base, Script, copy, inline_content, inline_file, merge, mkdir};
+pub(crate) use file::{Base, InlineFile, copy, inline_content, inline_file, merge, mkdir};
 
 use crate::CacheKey;
 use strata_oci::{ChainId, Digest};

@@ -206,7 +206,7 @@ fn copies_of_later_releases() {
     let names = Release::ALL.map(|release| hex(copy(&linked, Base::Nothing, release)));
     assert_eq!(names, ["none", "b7b3efd3", "b7b3efd3"]);
     assert_eq!(Release::ALL.map(|release| hex(merge(release))), ["none", "24b141c4", "5dbfbafe"]);
-    let script = Script { name: "EOF", mode: 0o644, content: b"hello 3\n" };
+    let script = InlineFile { name: "EOF", mode: 0o644, content: b"hello 3\n" };
     assert_eq!(leaf(inline_file(&script, "EOF").node()), "c7e89936");
     assert_eq!(leaf(inline_content(&script).node()), "435bdda7");
 }

@@ -1,7 +1,7 @@
 //! What stands at the inputs of a step, as BuildKit names it.
 use super::vertex::Named;
 use super::{Files, Solver};
-use crate::buildkit::{self, Base, Node, Script, Source, Vertex};
+use crate::buildkit::{self, Base, InlineFile, Node, Source, Vertex};
 use crate::key::{self, StepKey};
 use crate::lower::{InputRef, Op, Step};
 use crate::stages::StageBase;
@@ -124,7 +124,7 @@ impl<W: Worker, C: CacheIndex> Solver<'_, W, C> {
             }
             inputs.push(sources);
         }
-        for script in op.sources.iter().filter_map(Script::of) {
+        for script in op.sources.iter().filter_map(InlineFile::of) {
             let input = vec![buildkit::inline_content(&script), buildkit::inline_file(&script, script.name)];
             if inputs.contains(&input) {
                 return Ok(None);
