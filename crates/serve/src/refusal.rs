@@ -60,7 +60,7 @@ pub(crate) enum Refusal {
     ReadOnly(&'static str),
     #[error("the upstream registry cannot be asked: {0}")]
     Upstream(String),
-    #[error("{}", if .0.is_full() { "no space is left on the registry's disk" } else { "the registry cannot write or read its directory" })]
+    #[error("{}", .0.in_public())]
     Storage(#[from] StorageError),
 }
 

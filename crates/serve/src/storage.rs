@@ -80,6 +80,15 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// What a client is told: nothing about paths.
+    pub(crate) fn in_public(&self) -> &'static str {
+        if self.is_full() {
+            "no space is left on the registry's disk"
+        } else {
+            "the registry cannot write or read its directory"
+        }
+    }
+
     /// Whether room on the disk is what is missing.
     pub(crate) fn is_full(&self) -> bool {
         let Self::Io(error) = self else { return false };
