@@ -1,6 +1,6 @@
 //! Who asks: access keys, the ways that lead to them, and keeping them fresh.
 //!
-//! The ways and their order are those of Amazon's own kits (the one for Go, which BuildKit uses): [`Provider::find`] decides
+//! The ways and their order are those of Amazon's own kits (the one for Go, which BuildKit uses): [`Provider::find`] (`search`) decides
 //! from options, environment and files alone; a [`Keeper`] walks the way when the first request is signed, and again before
 //! what it was given runs out.
 
@@ -11,6 +11,7 @@ mod network;
 mod process;
 mod profile;
 mod provider;
+mod search;
 mod signature;
 mod sts;
 
