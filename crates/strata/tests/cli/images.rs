@@ -49,6 +49,18 @@ fn history() {
     ]));
 }
 
+/// A row of several lines is shown as it is, as by Docker.
+#[test]
+fn history_of_several_lines() {
+    let world = world();
+    world.file("lines/Dockerfile", b"FROM base:1\nARG v\nLABEL l=$v\n");
+    world.ok(&["build", "-q", "-t", "lines:1", "--build-arg", "v=one\ntwo", "lines"]);
+    let rows = world.ok(&["history", "--no-trunc", "--format", "{{.CreatedBy}}", "lines:1"]);
+    assert!(rows.starts_with("LABEL l=one\ntwo\n"), "{rows}");
+    let table = world.ok(&["history", "lines:1"]);
+    assert!(table.contains("LABEL l=one\ntwo            0B            buildkit.dockerfile.v0\n"), "{table}");
+}
+
 #[test]
 fn inspect() {
     insta::assert_snapshot!(world().transcript(&["image inspect app:1", "inspect base:1"]));
