@@ -121,6 +121,11 @@ impl<'a> StoreCache<'a> {
         Ok(here.filter(|files| !files.is_empty()).unwrap_or_else(|| self.shared.listing(digest)))
     }
 
+    /// To be noted when the build ends; nothing where there is no such record.
+    fn uses(&self, key: &CacheKey) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(*key.as_bytes());
+    }
+
     /// What the store remembers under a key.
     fn here(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
         let found = self.store.cache().get(key.as_bytes()).map_err(failed)?;
@@ -145,7 +150,7 @@ impl CacheIndex for StoreCache<'_> {
     fn lookup(&self, key: &CacheKey) -> Result<Option<CacheRecord>, WorkerError> {
         let record = self.here(key)?;
         if record.is_some() {
-            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(*key.as_bytes());
+            self.uses(key);
             return Ok(record);
         }
         match self.shared.take(key) {
@@ -164,6 +169,8 @@ impl CacheIndex for StoreCache<'_> {
     }
 
     fn listing(&self, files: &Digest) -> Result<Vec<FileEntry>, WorkerError> {
+        // What explains a miss is used: it stays as long as what is hit.
+        self.uses(&CacheKey::of_listing(files));
         self.files(files)
     }
 

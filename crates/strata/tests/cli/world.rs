@@ -98,6 +98,8 @@ impl World {
             .env("STRATA_NOW", &self.now)
             .env("TZ", "UTC")
             .env_remove("BUILDKIT_PROGRESS")
+            // A test sends nothing beyond this machine.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null());
         if let Some(mode) = self.layers {
             command.env("STRATA_LAYERS", mode);
