@@ -61,6 +61,16 @@ pub(crate) trait Origin: Sync {
     fn manifest(&self, descriptor: &Descriptor) -> Result<Document, CopyError>;
     /// The bytes of a blob from `offset` on.
     fn blob(&self, blob: &Descriptor, offset: u64) -> io::Result<Box<dyn Read>>;
+    /// A small blob, whole and checked.
+    fn read(&self, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
+        if blob.size > DOCUMENT_MAX {
+            let what = format!("config {}", blob.digest);
+            return Err(CopyError::Malformed { what, why: format!("it has {} bytes", blob.size) });
+        }
+        let mut bytes = Vec::new();
+        files::copy_verified(blob, &mut *self.blob(blob, 0)?, &mut bytes)?;
+        Ok(bytes)
+    }
     /// The repository that has a blob: another one of its registry can mount it.
     fn repository(&self, _blob: &Digest) -> Option<Repository> {
         None

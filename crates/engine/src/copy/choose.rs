@@ -1,5 +1,5 @@
 //! Which image of an index.
-use super::{CopyError, Document, Origin, Place, remote};
+use super::{CopyError, Document, Origin, Place};
 use strata_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 /// One image behind a name.
@@ -68,7 +68,7 @@ pub(super) fn fitting_root(
 ) -> Result<Document, CopyError> {
     let root = origin.root()?;
     if let Some(wanted) = platform.filter(|_| is_manifest(&root.media_type)) {
-        let config = remote::read(origin, &manifest(&root)?.config)?;
+        let config = origin.read(&manifest(&root)?.config)?;
         let own = serde_json::from_slice::<Platform>(&config).ok().filter(|own| !own.os.is_empty());
         if let Some(own) = own.filter(|own| wanted.suits(own).is_none()) {
             let (place, platform) = (place.to_string(), wanted.to_string());

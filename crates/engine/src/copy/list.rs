@@ -1,7 +1,7 @@
 //! Lists of manifests under construction (`manifest create|annotate|push|rm`): files that name images on registries
 //! with their platforms, until a push makes an index of them.
 use super::choose::is_index;
-use super::{Copied, Copier, CopyError, Document, Origin, Place, remote};
+use super::{Copied, Copier, CopyError, Document, Origin, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -215,7 +215,7 @@ impl Copier<'_> {
             return Err(CopyError::List(format!("{} is a manifest list", full(image))));
         }
         let manifest = super::choose::manifest(&document)?;
-        let config = remote::read(&*origin, &manifest.config)?;
+        let config = origin.read(&manifest.config)?;
         let config: Value = serde_json::from_slice(&config).unwrap_or_default();
         let known = ["architecture", "os", "variant", "os.version", "os.features"];
         let said =

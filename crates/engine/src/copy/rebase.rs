@@ -9,7 +9,7 @@
 mod merge;
 
 use super::choose::{self, is_index, is_known};
-use super::{Copied, Copier, CopyError, Document, Origin, Place, remote};
+use super::{Copied, Copier, CopyError, Document, Origin, Place};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Cursor, Read};
 use strata_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, media_type};
@@ -108,7 +108,7 @@ fn annotated(root: &Document, image: &Place) -> Result<Place, CopyError> {
 
 fn load(origin: &dyn Origin, document: Document, place: &Place) -> Result<Image, CopyError> {
     let manifest = choose::manifest(&document)?;
-    let config = remote::read(origin, &manifest.config)?;
+    let config = origin.read(&manifest.config)?;
     let config = Raw::<ImageConfig>::parse(config).map_err(|error| CopyError::Malformed {
         what: format!("{place}: config {}", manifest.config.digest),
         why: error.to_string(),

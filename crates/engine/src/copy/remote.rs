@@ -1,7 +1,7 @@
 //! Looking at images that are not here.
 use super::choose::{self, is_index};
-use super::{Copier, CopyError, DOCUMENT_MAX, Document, Place, PlatformImage, files};
-use strata_oci::{Descriptor, ImageConfig, Manifest, Platform, Raw};
+use super::{Copier, CopyError, Document, Place, PlatformImage};
+use strata_oci::{ImageConfig, Manifest, Platform, Raw};
 
 /// An image somewhere, as far as its documents tell.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Copier<'_> {
             root.clone()
         };
         let manifest = choose::manifest(&document)?;
-        let config = read(&*origin, &manifest.config)?;
+        let config = origin.read(&manifest.config)?;
         Ok(Seen { root, platforms, document, config: Raw::parse(config).ok(), manifest })
     }
 
@@ -45,15 +45,4 @@ impl Copier<'_> {
     pub fn document(&self, place: &Place) -> Result<Document, CopyError> {
         self.origin(place)?.root()
     }
-}
-
-/// A small blob, checked.
-pub(super) fn read(origin: &dyn super::Origin, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
-    if blob.size > DOCUMENT_MAX {
-        let what = format!("config {}", blob.digest);
-        return Err(CopyError::Malformed { what, why: format!("it has {} bytes", blob.size) });
-    }
-    let mut bytes = Vec::new();
-    files::copy_verified(blob, &mut *origin.blob(blob, 0)?, &mut bytes)?;
-    Ok(bytes)
 }
