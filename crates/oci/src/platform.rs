@@ -82,12 +82,13 @@ impl FromStr for Platform {
         if os.is_empty() || architecture.is_empty() {
             return Err(PlatformError(text.to_owned()));
         }
-        let architecture = match architecture {
-            "x86_64" | "x86-64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
+        let architecture = architecture.to_lowercase();
+        let architecture = match architecture.as_str() {
+            "x86_64" | "x86-64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            _ => architecture,
         };
-        Ok(Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant })
+        Ok(Self { os: os.to_lowercase(), architecture, variant })
     }
 }
 
@@ -98,6 +99,7 @@ mod tests {
     #[test]
     fn platforms_are_normalised() {
         for (text, want) in [
+            ("Linux/X86_64", "linux/amd64"),
             ("linux/amd64", "linux/amd64"),
             ("Linux/x86_64", "linux/amd64"),
             ("linux/aarch64", "linux/arm64"),
