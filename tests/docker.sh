@@ -9,7 +9,8 @@ case ${1:-} in
   --docker-root) root=$2; shift 2 ;;
   --suite) suite=$2; shift 2 ;;
 esac
-strata=${1:-target/release/strata}
+strata=$(realpath -m -- "${1:-${STRATA:-bin/strata}}")
+[ -x "$strata" ] || { echo "$test: no $strata: scripts/build makes it"; exit 1; }
 skip() { echo "SKIP $test: $*"; exit 0; }
 [ "$(id -u)" = 0 ] || skip "needs root"
 for tool in docker-registry busybox; do command -v $tool >/dev/null || skip "no $tool"; done
